@@ -1,0 +1,8 @@
+//! Floor 0: JSON paths, diagnostics, units, random streams, stable hashes, statistics. Knows nothing of networks.
+
+pub mod diag;
+pub mod hash;
+pub mod path;
+pub mod rng;
+pub mod stats;
+pub mod units;

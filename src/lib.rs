@@ -1,0 +1,11 @@
+//! blocksmith designs convolutional networks that are fast and frugal on real hardware.
+//!
+//! One pipeline, left to right, nothing flows back:
+//!
+//! ```text
+//! search_spaces/*.json --parse--> Space --sample--> Assignment --bind--> Arch --lower--> Graph --fuse--> Kernels --device model--> Prediction
+//!                                                                               |--torch--> runnable net --> measure
+//! ```
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
+
+pub mod base;
