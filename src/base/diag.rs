@@ -57,7 +57,10 @@ impl Diagnostic {
 
     /// A warning at `path`.
     pub fn warning(path: JsonPath, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(path, message) }
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(path, message)
+        }
     }
 
     /// Adds a line on where the value came from.
@@ -97,7 +100,10 @@ impl Diagnostic {
             (None, Some(file)) => format!("({file})"),
             (None, None) => String::new(),
         };
-        let at = [path, place].into_iter().filter(|s| !s.is_empty()).collect::<Vec<_>>();
+        let at = [path, place]
+            .into_iter()
+            .filter(|s| !s.is_empty())
+            .collect::<Vec<_>>();
         if !at.is_empty() {
             let _ = write!(text, "\n  at {}", at.join("   "));
         }
@@ -161,12 +167,20 @@ impl Diagnostics {
 
     /// `Ok(value)` where there are no errors (warnings are dropped), the diagnostics otherwise.
     pub fn into_result<T>(self, value: T) -> Result<T, Diagnostics> {
-        if self.has_errors() { Err(self) } else { Ok(value) }
+        if self.has_errors() {
+            Err(self)
+        } else {
+            Ok(value)
+        }
     }
 
     /// The text for a person, problems separated by an empty line.
     pub fn render(&self, file: Option<&str>) -> String {
-        self.0.iter().map(|d| d.render(file)).collect::<Vec<_>>().join("\n\n")
+        self.0
+            .iter()
+            .map(|d| d.render(file))
+            .collect::<Vec<_>>()
+            .join("\n\n")
     }
 }
 

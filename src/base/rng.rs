@@ -30,7 +30,11 @@ mod tests {
     fn streams_are_fixed_and_differ() {
         let first = |seed, purpose, number| stream(seed, purpose, number).next_u64();
         assert_eq!(first(1, "sample", 0), first(1, "sample", 0));
-        let others = [first(2, "sample", 0), first(1, "init", 0), first(1, "sample", 1)];
+        let others = [
+            first(2, "sample", 0),
+            first(1, "init", 0),
+            first(1, "sample", 1),
+        ];
         assert!(others.iter().all(|x| *x != first(1, "sample", 0)));
     }
 }

@@ -41,7 +41,10 @@ pub fn kendall_tau(pairs: &[(f64, f64)]) -> Option<f64> {
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let pairs_of = |k: u64| k * k.saturating_sub(1) / 2;
     let ties = |same: &dyn Fn(&(f64, f64), &(f64, f64)) -> bool, items: &[(f64, f64)]| {
-        items.chunk_by(|a, b| same(a, b)).map(|c| pairs_of(c.len() as u64)).sum::<u64>()
+        items
+            .chunk_by(|a, b| same(a, b))
+            .map(|c| pairs_of(c.len() as u64))
+            .sum::<u64>()
     };
     let tied_x = ties(&|a, b| a.0 == b.0, &sorted);
     let tied_both = ties(&|a, b| a == b, &sorted);
@@ -100,8 +103,9 @@ mod tests {
 
     #[test]
     fn tau_equals_the_double_loop() {
-        let pairs: Vec<(f64, f64)> =
-            (0..60u32).map(|i| (f64::from(i * 7 % 13), f64::from(i * 11 % 17))).collect();
+        let pairs: Vec<(f64, f64)> = (0..60u32)
+            .map(|i| (f64::from(i * 7 % 13), f64::from(i * 11 % 17)))
+            .collect();
         let fast = kendall_tau(&pairs).expect("has pairs");
         assert!((fast - naive_tau(&pairs)).abs() < 1e-12);
         assert_eq!(kendall_tau(&[(1.0, 2.0)]), None);

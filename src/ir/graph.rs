@@ -1,0 +1,263 @@
+//! The graph and its builder.
+
+use super::ops::Op;
+use super::shape::{Shape, ShapeError};
+use crate::base::hash::{Fingerprint, Hasher};
+use crate::base::path::JsonPath;
+
+/// A value of a graph: the output of the node with this number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub u32);
+
+impl ValueId {
+    /// As an index into side tables.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// A network may not have more nodes than this.
+pub const MAX_NODES: usize = 200_000;
+
+/// One node: an op, the shape of its output, and its inputs (see [`Graph::inputs`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// What it computes.
+    pub op: Op,
+    /// The shape of its output.
+    pub shape: Shape,
+    first_input: u32,
+    input_count: u32,
+    /// Which document node asked for it: an index into [`Graph::origins`].
+    pub origin: u32,
+}
+
+/// A network: nodes in topological order, and which of them are outputs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Graph {
+    nodes: Vec<Node>,
+    edges: Vec<ValueId>,
+    outputs: Vec<ValueId>,
+    names: Vec<String>,
+    input_names: Vec<String>,
+    output_names: Vec<String>,
+    origins: Vec<JsonPath>,
+}
+
+impl Graph {
+    /// The nodes, in topological order.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Ids of all nodes, in topological order.
+    pub fn ids(&self) -> impl DoubleEndedIterator<Item = ValueId> + ExactSizeIterator + use<> {
+        (0..self.nodes.len() as u32).map(ValueId)
+    }
+
+    /// The node that makes `id`. Ids come from this graph, so it is there.
+    pub fn node(&self, id: ValueId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// The shape of `id`.
+    pub fn shape(&self, id: ValueId) -> Shape {
+        self.node(id).shape
+    }
+
+    /// The inputs of the node that makes `id`.
+    pub fn inputs(&self, id: ValueId) -> &[ValueId] {
+        let node = self.node(id);
+        let first = node.first_input as usize;
+        &self.edges[first..first + node.input_count as usize]
+    }
+
+    /// The outputs, in the order of the document.
+    pub fn outputs(&self) -> &[ValueId] {
+        &self.outputs
+    }
+
+    /// The node's name, the prefix of its `state_dict` keys; `""` where the graph was built without names.
+    pub fn name(&self, id: ValueId) -> &str {
+        self.names.get(id.index()).map_or("", String::as_str)
+    }
+
+    /// Names of the inputs, by input index; empty where the graph was built without names.
+    pub fn input_names(&self) -> &[String] {
+        &self.input_names
+    }
+
+    /// Names of the outputs, in their order; empty where the graph was built without names.
+    pub fn output_names(&self) -> &[String] {
+        &self.output_names
+    }
+
+    /// Where in the document the node comes from, where the graph was built with names.
+    pub fn origin(&self, id: ValueId) -> Option<&JsonPath> {
+        self.origins.get(self.node(id).origin as usize)
+    }
+
+    /// For each node whether an output needs it. Dead nodes keep their parameters (published counts have such nets)
+    /// but never run.
+    pub fn live(&self) -> Vec<bool> {
+        let mut live = vec![false; self.nodes.len()];
+        self.mark_live(&mut live);
+        live
+    }
+
+    /// As [`live`](Self::live), into a buffer that is reused.
+    pub fn mark_live(&self, live: &mut Vec<bool>) {
+        live.clear();
+        live.resize(self.nodes.len(), false);
+        for output in &self.outputs {
+            live[output.index()] = true;
+        }
+        for id in self.ids().rev() {
+            if live[id.index()] {
+                for input in self.inputs(id) {
+                    live[input.index()] = true;
+                }
+            }
+        }
+    }
+
+    /// Identity of the network: ops and edges of the live part, without names. Two spellings of one net are one.
+    pub fn fingerprint(&self) -> Fingerprint {
+        let live = self.live();
+        let mut number = vec![0u64; self.nodes.len()];
+        let mut h = Hasher::new();
+        for (next, id) in (0u64..).zip(self.ids().filter(|id| live[id.index()])) {
+            number[id.index()] = next;
+            self.node(id).op.feed(&mut h);
+            let inputs = self.inputs(id);
+            h.u64(inputs.len() as u64);
+            for input in inputs {
+                h.u64(number[input.index()]);
+            }
+        }
+        h.u64(u64::MAX);
+        for output in &self.outputs {
+            h.u64(number[output.index()]);
+        }
+        h.finish()
+    }
+}
+
+/// Builds a graph node by node; each push infers the shape at once.
+///
+/// A builder made by [`reuse`](Self::reuse) keeps the old graph's memory, so a search that builds many graphs
+/// allocates once.
+#[derive(Debug, Default)]
+pub struct GraphBuilder {
+    graph: Graph,
+    named: bool,
+    shapes: Vec<Shape>,
+    /// Origin given to the next nodes.
+    pub origin: u32,
+}
+
+impl GraphBuilder {
+    /// An empty graph. Names cost time: `named` only where somebody reads them.
+    pub fn new(named: bool) -> Self {
+        Self {
+            named,
+            ..Self::default()
+        }
+    }
+
+    /// An empty graph in the memory of another.
+    pub fn reuse(mut graph: Graph, named: bool) -> Self {
+        graph.nodes.clear();
+        graph.edges.clear();
+        graph.outputs.clear();
+        graph.names.clear();
+        graph.input_names.clear();
+        graph.output_names.clear();
+        graph.origins.clear();
+        Self {
+            graph,
+            named,
+            ..Self::default()
+        }
+    }
+
+    /// Whether names are kept.
+    pub fn is_named(&self) -> bool {
+        self.named
+    }
+
+    /// Adds a node. `name` is called only where names are kept.
+    ///
+    /// # Errors
+    /// Where the op does not fit its inputs, or the graph grows past [`MAX_NODES`].
+    pub fn push_named(
+        &mut self,
+        op: impl Into<Op>,
+        inputs: &[ValueId],
+        name: impl FnOnce() -> String,
+    ) -> Result<ValueId, ShapeError> {
+        let op = op.into();
+        let mut shapes = std::mem::take(&mut self.shapes);
+        shapes.clear();
+        shapes.extend(inputs.iter().map(|id| self.graph.shape(*id)));
+        let shape = op.infer(&shapes);
+        self.shapes = shapes;
+        let shape = shape?;
+        if self.graph.nodes.len() >= MAX_NODES
+            || self.graph.edges.len() + inputs.len() > 16 * MAX_NODES
+        {
+            return Err(ShapeError::TooManyNodes { limit: MAX_NODES });
+        }
+        let id = ValueId(self.graph.nodes.len() as u32);
+        let first_input = self.graph.edges.len() as u32;
+        self.graph.edges.extend_from_slice(inputs);
+        let input_count = inputs.len() as u32;
+        self.graph.nodes.push(Node {
+            op,
+            shape,
+            first_input,
+            input_count,
+            origin: self.origin,
+        });
+        if self.named {
+            self.graph.names.push(name());
+        }
+        Ok(id)
+    }
+
+    /// Adds a node without a name of its own.
+    ///
+    /// # Errors
+    /// As [`push_named`](Self::push_named).
+    pub fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
+        self.push_named(op, inputs, String::new)
+    }
+
+    /// The shape of a value pushed before.
+    pub fn shape(&self, id: ValueId) -> Shape {
+        self.graph.shape(id)
+    }
+
+    /// Nodes so far.
+    pub fn len(&self) -> usize {
+        self.graph.nodes.len()
+    }
+
+    /// True before the first push.
+    pub fn is_empty(&self) -> bool {
+        self.graph.nodes.is_empty()
+    }
+
+    /// Names of inputs and outputs and the table of origins, where names are kept.
+    pub fn label(&mut self, inputs: Vec<String>, outputs: Vec<String>, origins: Vec<JsonPath>) {
+        self.graph.input_names = inputs;
+        self.graph.output_names = outputs;
+        self.graph.origins = origins;
+    }
+
+    /// The graph with these outputs.
+    pub fn finish(mut self, outputs: &[ValueId]) -> Graph {
+        self.graph.outputs.extend_from_slice(outputs);
+        self.graph
+    }
+}

@@ -1,0 +1,170 @@
+//! Pooling and resizing.
+
+use super::conv::conv_size;
+use crate::ir::shape::{Shape, ShapeError};
+
+/// Max pooling, PyTorch's `MaxPool2d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct MaxPool {
+    /// Window height and width.
+    pub kernel_size: [u32; 2],
+    /// Step along height and width.
+    pub stride: [u32; 2],
+    /// Padding on each side; at most half the window.
+    pub padding: [u32; 2],
+    /// Whether the output size is rounded up.
+    pub ceil_mode: bool,
+}
+
+/// Average pooling, PyTorch's `AvgPool2d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AvgPool {
+    /// Window height and width.
+    pub kernel_size: [u32; 2],
+    /// Step along height and width.
+    pub stride: [u32; 2],
+    /// Zeros on each side; at most half the window.
+    pub padding: [u32; 2],
+    /// Whether the output size is rounded up.
+    pub ceil_mode: bool,
+    /// Whether padding zeros count in the divisor.
+    pub count_include_pad: bool,
+}
+
+impl MaxPool {
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        pooled(
+            "max_pool",
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+        )
+    }
+}
+
+impl AvgPool {
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        pooled(
+            "avg_pool",
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+        )
+    }
+}
+
+fn pooled(
+    op: &'static str,
+    input: Shape,
+    kernel: [u32; 2],
+    stride: [u32; 2],
+    padding: [u32; 2],
+    ceil: bool,
+) -> Result<Shape, ShapeError> {
+    let Shape::Map { c, h, w } = input else {
+        return Err(ShapeError::NeedsMap { op, got: input });
+    };
+    let axis = |i: usize, size: u32| {
+        let (k, s, p) = (kernel[i], stride[i], padding[i]);
+        if p > k / 2 {
+            return Err(ShapeError::PaddingTooLarge {
+                op,
+                padding: p,
+                kernel: k,
+            });
+        }
+        let floor = conv_size(op, size, k, s, p, 1)?;
+        let room = u64::from(size) + 2 * u64::from(p) - u64::from(k);
+        // The last window of ceil mode counts only if it starts inside the input or the left padding.
+        let starts_inside = u64::from(floor) * u64::from(s) < u64::from(size) + u64::from(p);
+        let extra = ceil && room % u64::from(s) != 0 && starts_inside;
+        Ok(floor + u32::from(extra))
+    };
+    Ok(Shape::Map {
+        c,
+        h: axis(0, h)?,
+        w: axis(1, w)?,
+    })
+}
+
+/// What a global pool takes of each channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PoolKind {
+    /// The mean.
+    Avg = 0,
+    /// The maximum.
+    Max = 1,
+}
+
+impl PoolKind {
+    pub(super) fn global_name(self) -> &'static str {
+        match self {
+            PoolKind::Avg => "global_avg_pool",
+            PoolKind::Max => "global_max_pool",
+        }
+    }
+}
+
+/// Pools each channel to one number: `[c, h, w] -> [c, 1, 1]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct GlobalPool {
+    /// Mean or maximum.
+    pub kind: PoolKind,
+}
+
+impl GlobalPool {
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        match input {
+            Shape::Map { c, .. } => Ok(Shape::Map { c, h: 1, w: 1 }),
+            Shape::Flat { .. } => Err(ShapeError::NeedsMap {
+                op: self.kind.global_name(),
+                got: input,
+            }),
+        }
+    }
+}
+
+/// How new pixels are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpsampleMode {
+    /// The nearest old pixel, PyTorch's `nearest`.
+    Nearest = 0,
+    /// Bilinear, PyTorch's `align_corners=False`.
+    Bilinear = 1,
+}
+
+/// Resizes to a fixed height and width: `[c, h, w] -> [c, size]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Upsample {
+    /// New height and width.
+    pub size: [u32; 2],
+    /// How new pixels are made.
+    pub mode: UpsampleMode,
+}
+
+impl Upsample {
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        match input {
+            Shape::Map { c, .. } => Ok(Shape::Map {
+                c,
+                h: self.size[0],
+                w: self.size[1],
+            }),
+            Shape::Flat { .. } => Err(ShapeError::NeedsMap {
+                op: "upsample",
+                got: input,
+            }),
+        }
+    }
+
+    pub(super) fn ops_per_elem(&self) -> u64 {
+        match self.mode {
+            UpsampleMode::Nearest => 0,
+            UpsampleMode::Bilinear => 7,
+        }
+    }
+}
