@@ -9,4 +9,6 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
 pub mod base;
+pub mod expr;
 pub mod ir;
+pub mod space;
