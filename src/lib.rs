@@ -8,6 +8,8 @@
 //! ```
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used))]
 
+#[cfg(feature = "analysis")]
+pub mod analysis;
 pub mod base;
 pub mod expr;
 pub mod ir;

@@ -1,8 +1,10 @@
 //! Floor 0: JSON paths, diagnostics, units, random streams, stable hashes, statistics. Knows nothing of networks.
 
 pub mod diag;
+pub mod file;
 pub mod hash;
 pub mod path;
 pub mod rng;
 pub mod stats;
+pub mod table;
 pub mod units;

@@ -1,0 +1,444 @@
+//! Plain tables: named columns of one type each, every cell may be missing. What measurements, predictions and search
+//! results look like between the floors; only `analysis` knows polars.
+//!
+//! Invariants: names are unique; all columns have the same length. A missing cell is `None`, never 0.
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// One column's cells.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Column {
+    /// Real numbers.
+    Real(Vec<Option<f64>>),
+    /// Whole numbers.
+    Int(Vec<Option<i64>>),
+    /// True or false.
+    Bool(Vec<Option<bool>>),
+    /// Text.
+    Text(Vec<Option<String>>),
+}
+
+impl Column {
+    /// Number of cells.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Real(v) => v.len(),
+            Self::Int(v) => v.len(),
+            Self::Bool(v) => v.len(),
+            Self::Text(v) => v.len(),
+        }
+    }
+
+    /// True where there are no cells.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The type in words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Real(_) => "real",
+            Self::Int(_) => "int",
+            Self::Bool(_) => "bool",
+            Self::Text(_) => "text",
+        }
+    }
+
+    /// The cells at `rows`, in that order; a row that is not there becomes a missing cell.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        fn pick<T: Clone>(cells: &[Option<T>], rows: &[usize]) -> Vec<Option<T>> {
+            rows.iter()
+                .map(|&r| cells.get(r).cloned().flatten())
+                .collect()
+        }
+        match self {
+            Self::Real(v) => Self::Real(pick(v, rows)),
+            Self::Int(v) => Self::Int(pick(v, rows)),
+            Self::Bool(v) => Self::Bool(pick(v, rows)),
+            Self::Text(v) => Self::Text(pick(v, rows)),
+        }
+    }
+
+    /// The text of one cell for CSV; empty where it is missing.
+    fn cell(&self, row: usize) -> Cow<'_, str> {
+        fn of<T: fmt::Display>(cells: &[Option<T>], row: usize) -> Cow<'_, str> {
+            match cells.get(row) {
+                Some(Some(value)) => Cow::Owned(value.to_string()),
+                _ => Cow::Borrowed(""),
+            }
+        }
+        match self {
+            Self::Real(v) => of(v, row),
+            Self::Int(v) => of(v, row),
+            Self::Bool(v) => of(v, row),
+            Self::Text(v) => match v.get(row) {
+                Some(Some(text)) => quoted(text),
+                _ => Cow::Borrowed(""),
+            },
+        }
+    }
+}
+
+/// A CSV field, in quotes where it needs them (and where it is empty, so that it is not taken for missing).
+fn quoted(text: &str) -> Cow<'_, str> {
+    if text.is_empty() || text.contains([',', '"', '\n', '\r']) {
+        Cow::Owned(format!("\"{}\"", text.replace('"', "\"\"")))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+macro_rules! from_vec {
+    ($($variant:ident $ty:ty),*) => { $(
+        impl From<Vec<$ty>> for Column {
+            fn from(cells: Vec<$ty>) -> Self { Self::$variant(cells.into_iter().map(Some).collect()) }
+        }
+        impl From<Vec<Option<$ty>>> for Column {
+            fn from(cells: Vec<Option<$ty>>) -> Self { Self::$variant(cells) }
+        }
+    )* };
+}
+from_vec!(Real f64, Int i64, Bool bool, Text String);
+
+/// What is wrong with a table, and where.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[error("table {table}, column \"{column}\": {kind}")]
+pub struct TableError {
+    table: String,
+    column: String,
+    kind: TableErrorKind,
+}
+
+impl TableError {
+    /// The table's name: most often its file.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// The column's name.
+    pub fn column(&self) -> &str {
+        &self.column
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> &TableErrorKind {
+        &self.kind
+    }
+}
+
+/// The ways in which a column can be wrong.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TableErrorKind {
+    /// There is no column of that name.
+    #[error("not there; the columns are {}", .known.join(", "))]
+    Missing {
+        /// The columns that are there.
+        known: Vec<String>,
+    },
+    /// A second column of that name.
+    #[error("given twice")]
+    Repeated,
+    /// The column holds something else.
+    #[error("expected {expected}, got {got}")]
+    Type {
+        /// The type asked for.
+        expected: &'static str,
+        /// The type it has.
+        got: &'static str,
+    },
+    /// The column is longer or shorter than the others.
+    #[error("has {got} rows where the table has {expected}")]
+    Length {
+        /// Rows of the table.
+        expected: usize,
+        /// Rows of the column.
+        got: usize,
+    },
+    /// A cell that has to be there is not.
+    #[error("row {row} is empty")]
+    Empty {
+        /// The row, from 0.
+        row: usize,
+    },
+}
+
+/// Named columns of equal length.
+///
+/// ```
+/// use blocksmith::base::table::Table;
+/// let mut table = Table::new("example");
+/// table.push("params", vec![10_i64, 20])?;
+/// table.push("latency_s", vec![Some(0.5), None])?;
+/// assert_eq!(table.reals("params")?.as_ref(), [Some(10.0), Some(20.0)]);
+/// let problem = table.all_reals("latency_s").unwrap_err().to_string();
+/// assert_eq!(problem, "table example, column \"latency_s\": row 1 is empty");
+/// # Ok::<(), blocksmith::base::table::TableError>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    name: String,
+    rows: usize,
+    columns: Vec<(String, Column)>,
+}
+
+impl Table {
+    /// A table without columns. The name stands in errors: for a file, its path.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a column.
+    ///
+    /// # Errors
+    /// A name that is there already, a length other than that of the columns before.
+    pub fn push(
+        &mut self,
+        name: impl Into<String>,
+        cells: impl Into<Column>,
+    ) -> Result<(), TableError> {
+        let (name, cells) = (name.into(), cells.into());
+        if self.get(&name).is_some() {
+            return Err(self.error(&name, TableErrorKind::Repeated));
+        }
+        if !self.columns.is_empty() && cells.len() != self.rows {
+            let kind = TableErrorKind::Length {
+                expected: self.rows,
+                got: cells.len(),
+            };
+            return Err(self.error(&name, kind));
+        }
+        self.rows = cells.len();
+        self.columns.push((name, cells));
+        Ok(())
+    }
+
+    /// The name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Names and columns, in order.
+    pub fn columns(&self) -> impl Iterator<Item = (&str, &Column)> {
+        self.columns.iter().map(|(n, c)| (n.as_str(), c))
+    }
+
+    /// The column of that name, if there is one.
+    pub fn get(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|(n, _)| n == name).map(|(_, c)| c)
+    }
+
+    /// The column of that name.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn column(&self, name: &str) -> Result<&Column, TableError> {
+        self.get(name).ok_or_else(|| {
+            let known = self.columns.iter().map(|(n, _)| n.clone()).collect();
+            self.error(name, TableErrorKind::Missing { known })
+        })
+    }
+
+    /// A column of numbers; whole ones are widened.
+    ///
+    /// # Errors
+    /// No such column, or not numbers.
+    pub fn reals(&self, name: &str) -> Result<Cow<'_, [Option<f64>]>, TableError> {
+        match self.column(name)? {
+            Column::Real(v) => Ok(Cow::Borrowed(v)),
+            Column::Int(v) => Ok(Cow::Owned(v.iter().map(|x| x.map(|x| x as f64)).collect())),
+            other => Err(self.type_error(name, "real", other)),
+        }
+    }
+
+    /// A column of whole numbers.
+    ///
+    /// # Errors
+    /// No such column, or another type.
+    pub fn ints(&self, name: &str) -> Result<&[Option<i64>], TableError> {
+        match self.column(name)? {
+            Column::Int(v) => Ok(v),
+            other => Err(self.type_error(name, "int", other)),
+        }
+    }
+
+    /// A column of true and false.
+    ///
+    /// # Errors
+    /// No such column, or another type.
+    pub fn bools(&self, name: &str) -> Result<&[Option<bool>], TableError> {
+        match self.column(name)? {
+            Column::Bool(v) => Ok(v),
+            other => Err(self.type_error(name, "bool", other)),
+        }
+    }
+
+    /// A column of text.
+    ///
+    /// # Errors
+    /// No such column, or another type.
+    pub fn texts(&self, name: &str) -> Result<&[Option<String>], TableError> {
+        match self.column(name)? {
+            Column::Text(v) => Ok(v),
+            other => Err(self.type_error(name, "text", other)),
+        }
+    }
+
+    /// Numbers, none of them missing.
+    ///
+    /// # Errors
+    /// As [`Table::reals`]; also the first missing cell.
+    pub fn all_reals(&self, name: &str) -> Result<Vec<f64>, TableError> {
+        self.full(name, self.reals(name)?.as_ref())
+    }
+
+    /// Whole numbers, none of them missing.
+    ///
+    /// # Errors
+    /// As [`Table::ints`]; also the first missing cell.
+    pub fn all_ints(&self, name: &str) -> Result<Vec<i64>, TableError> {
+        self.full(name, self.ints(name)?)
+    }
+
+    /// True and false, none of them missing.
+    ///
+    /// # Errors
+    /// As [`Table::bools`]; also the first missing cell.
+    pub fn all_bools(&self, name: &str) -> Result<Vec<bool>, TableError> {
+        self.full(name, self.bools(name)?)
+    }
+
+    /// Texts, none of them missing.
+    ///
+    /// # Errors
+    /// As [`Table::texts`]; also the first missing cell.
+    pub fn all_texts(&self, name: &str) -> Result<Vec<&str>, TableError> {
+        let cells: Vec<Option<&str>> = self.texts(name)?.iter().map(Option::as_deref).collect();
+        self.full(name, &cells)
+    }
+
+    /// The rows at `rows`, in that order.
+    #[must_use]
+    pub fn take(&self, rows: &[usize]) -> Self {
+        Self {
+            name: self.name.clone(),
+            rows: rows.len(),
+            columns: self
+                .columns
+                .iter()
+                .map(|(n, c)| (n.clone(), c.take(rows)))
+                .collect(),
+        }
+    }
+
+    /// Writes the table as CSV with a header line; a missing cell is empty, an empty text is `""`.
+    ///
+    /// # Errors
+    /// What the writer says.
+    pub fn write_csv(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
+        let header: Vec<_> = self.columns.iter().map(|(n, _)| quoted(n)).collect();
+        writeln!(out, "{}", header.join(","))?;
+        for row in 0..self.rows {
+            for (i, (_, column)) in self.columns.iter().enumerate() {
+                let comma = if i == 0 { "" } else { "," };
+                write!(out, "{comma}{}", column.cell(row))?;
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+
+    fn full<T: Copy>(&self, name: &str, cells: &[Option<T>]) -> Result<Vec<T>, TableError> {
+        cells
+            .iter()
+            .enumerate()
+            .map(|(row, cell)| cell.ok_or_else(|| self.error(name, TableErrorKind::Empty { row })))
+            .collect()
+    }
+
+    fn type_error(&self, name: &str, expected: &'static str, got: &Column) -> TableError {
+        let got = got.kind();
+        self.error(name, TableErrorKind::Type { expected, got })
+    }
+
+    fn error(&self, column: &str, kind: TableErrorKind) -> TableError {
+        TableError {
+            table: self.name.clone(),
+            column: column.into(),
+            kind,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Column, Table};
+
+    fn example() -> Table {
+        let mut table = Table::new("t.parquet");
+        table.push("n", vec![1_i64, 2]).unwrap();
+        table.push("x", vec![None, Some(0.5)]).unwrap();
+        let words = vec![Some("a,\"b\"".to_string()), Some(String::new())];
+        table.push("word", words).unwrap();
+        table.push("flag", vec![Some(true), None]).unwrap();
+        table
+    }
+
+    #[test]
+    fn errors_name_table_and_column() {
+        let mut table = example();
+        let text = |e: super::TableError| e.to_string();
+        assert_eq!(
+            text(table.ints("m").unwrap_err()),
+            "table t.parquet, column \"m\": not there; the columns are n, x, word, flag"
+        );
+        assert_eq!(
+            text(table.ints("x").unwrap_err()),
+            "table t.parquet, column \"x\": expected int, got real"
+        );
+        assert_eq!(
+            text(table.push("n", vec![1.0, 2.0]).unwrap_err()),
+            "table t.parquet, column \"n\": given twice"
+        );
+        assert_eq!(
+            text(table.push("y", vec![1.0]).unwrap_err()),
+            "table t.parquet, column \"y\": has 1 rows where the table has 2"
+        );
+        assert_eq!(
+            text(table.all_bools("flag").unwrap_err()),
+            "table t.parquet, column \"flag\": row 1 is empty"
+        );
+    }
+
+    #[test]
+    fn a_missing_cell_is_no_zero() {
+        let table = example();
+        assert_eq!(table.reals("n").unwrap().as_ref(), [Some(1.0), Some(2.0)]);
+        assert_eq!(table.reals("x").unwrap().as_ref(), [None, Some(0.5)]);
+        let mut csv = Vec::new();
+        table.write_csv(&mut csv).unwrap();
+        let csv = String::from_utf8(csv).unwrap();
+        assert_eq!(csv, "n,x,word,flag\n1,,\"a,\"\"b\"\"\",true\n2,0.5,\"\",\n");
+    }
+
+    #[test]
+    fn take_reorders_all_columns() {
+        let table = example().take(&[1, 1, 0]);
+        assert_eq!(table.rows(), 3);
+        assert_eq!(table.all_ints("n").unwrap(), [2, 2, 1]);
+        assert_eq!(
+            table.get("x"),
+            Some(&Column::Real(vec![Some(0.5), Some(0.5), None]))
+        );
+    }
+}
