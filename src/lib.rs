@@ -12,5 +12,6 @@
 pub mod analysis;
 pub mod base;
 pub mod expr;
+pub mod cost;
 pub mod ir;
 pub mod space;

@@ -121,23 +121,41 @@ impl Graph {
         }
     }
 
-    /// Identity of the network: ops and edges of the live part, without names. Two spellings of one net are one.
+    /// Identity of the network: ops and edges of the live part, without names. Two spellings of one net are one: nodes
+    /// are numbered in the order in which a walk from the outputs finishes them, not in that of the document.
     pub fn fingerprint(&self) -> Fingerprint {
-        let live = self.live();
-        let mut number = vec![0u64; self.nodes.len()];
+        const NEW: u32 = u32::MAX;
+        let mut number = vec![NEW; self.nodes.len()];
+        let mut next = 0;
         let mut h = Hasher::new();
-        for (next, id) in (0u64..).zip(self.ids().filter(|id| live[id.index()])) {
-            number[id.index()] = next;
-            self.node(id).op.feed(&mut h);
-            let inputs = self.inputs(id);
-            h.u64(inputs.len() as u64);
-            for input in inputs {
-                h.u64(number[input.index()]);
+        // a node on the walk and which of its inputs comes next
+        let mut walk: Vec<(ValueId, u32)> = Vec::with_capacity(64);
+        for output in &self.outputs {
+            if number[output.index()] == NEW {
+                walk.push((*output, 0));
+            }
+            while let Some((id, place)) = walk.last_mut() {
+                let (id, inputs) = (*id, self.inputs(*id));
+                if let Some(input) = inputs.get(*place as usize) {
+                    *place += 1;
+                    if number[input.index()] == NEW {
+                        walk.push((*input, 0));
+                    }
+                    continue;
+                }
+                walk.pop();
+                number[id.index()] = next;
+                next += 1;
+                self.node(id).op.feed(&mut h);
+                h.u64(inputs.len() as u64);
+                for input in inputs {
+                    h.u64(u64::from(number[input.index()]));
+                }
             }
         }
         h.u64(u64::MAX);
         for output in &self.outputs {
-            h.u64(number[output.index()]);
+            h.u64(u64::from(number[output.index()]));
         }
         h.finish()
     }

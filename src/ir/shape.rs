@@ -24,6 +24,9 @@ pub enum Shape {
 /// No value may have more elements than this; a network that needs more is a mistake in its description.
 pub const MAX_ELEMS: u64 = 1 << 40;
 
+/// No node may have more weights than this. With it, parameter counts of whole networks fit `u64`.
+pub const MAX_WEIGHTS: u64 = 1 << 40;
+
 impl Shape {
     /// Elements of one sample. Never overflows: shapes above [`MAX_ELEMS`] are refused when they are made.
     pub fn elems(self) -> u64 {
@@ -62,6 +65,16 @@ impl Shape {
             Some(0) => Err(ShapeError::Empty { shape: self }),
             Some(n) if n <= MAX_ELEMS => Ok(self),
             _ => Err(ShapeError::TooLarge { shape: self }),
+        }
+    }
+}
+
+/// As a list: `[c, h, w]` or `[n]`.
+impl serde::Serialize for Shape {
+    fn serialize<S: serde::Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Shape::Map { c, h, w } => [c, h, w].serialize(s),
+            Shape::Flat { n } => [n].serialize(s),
         }
     }
 }
@@ -182,6 +195,12 @@ pub enum ShapeError {
     TooLarge {
         /// The shape.
         shape: Shape,
+    },
+    /// More weights than [`MAX_WEIGHTS`].
+    #[error("{op} has more than 2^40 weights")]
+    TooManyWeights {
+        /// The op.
+        op: &'static str,
     },
     /// More nodes than a network may have.
     #[error("the network has more than {limit} nodes")]

@@ -1,6 +1,6 @@
 //! Convolution.
 
-use crate::ir::shape::{Shape, ShapeError};
+use crate::ir::shape::{MAX_WEIGHTS, Shape, ShapeError};
 
 /// 2-D convolution with zero padding, PyTorch's `Conv2d`.
 ///
@@ -95,6 +95,9 @@ impl Conv {
                 });
             }
         }
+        if self.weights(input) > MAX_WEIGHTS {
+            return Err(ShapeError::TooManyWeights { op: "conv" });
+        }
         let axis = |i: usize, size: u32| {
             conv_size(
                 "conv",
@@ -112,7 +115,7 @@ impl Conv {
         })
     }
 
-    /// Weights without bias. `input` fits, as inference has checked.
+    /// Weights without bias. Exact where inference has accepted the input; it saturates on the way there.
     pub fn weights(&self, input: Shape) -> u64 {
         let per_group = u64::from(input.channels() / self.groups.max(1));
         let [kh, kw] = self.kernel_size.map(u64::from);

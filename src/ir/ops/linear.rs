@@ -1,6 +1,6 @@
 //! Fully connected layers and what leads to them.
 
-use crate::ir::shape::{Shape, ShapeError};
+use crate::ir::shape::{MAX_WEIGHTS, Shape, ShapeError};
 
 /// Fully connected layer, PyTorch's `Linear`: `[n] -> [out_features]`, weight `[out_features, n]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -14,12 +14,15 @@ pub struct Linear {
 impl Linear {
     pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
         match input {
-            Shape::Flat { .. } if self.out_features > 0 => Ok(Shape::Flat {
-                n: self.out_features,
-            }),
-            Shape::Flat { .. } => Err(ShapeError::Zero {
+            Shape::Flat { .. } if self.out_features == 0 => Err(ShapeError::Zero {
                 op: "linear",
                 what: "out_features",
+            }),
+            Shape::Flat { .. } if self.macs(input) > MAX_WEIGHTS => {
+                Err(ShapeError::TooManyWeights { op: "linear" })
+            }
+            Shape::Flat { .. } => Ok(Shape::Flat {
+                n: self.out_features,
             }),
             Shape::Map { .. } => Err(ShapeError::NeedsFlat {
                 op: "linear",

@@ -70,11 +70,14 @@ pub enum Op {
 /// Elements, not bytes: precision is the device's business.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Multiply-accumulates of convolutions and linear layers, nothing else (the papers' "FLOPs").
+    /// Multiply-accumulates of convolutions and linear layers, nothing else (the papers' "FLOPs"). Taps on padding count.
+    /// `u64::MAX` stands for more than fits.
     pub macs: u64,
-    /// Other arithmetic: an operation per element and operand.
+    /// Other arithmetic: one operation for each output element of an activation, and for each further operand of a sum
+    /// or product; two for a batch norm; one for each place of a pooling window, padding included; seven for bilinear
+    /// resizing. `u64::MAX` stands for more than fits.
     pub other_ops: u64,
-    /// Elements read from the inputs.
+    /// Elements read from the inputs, each once; inputs are read whole, but a slice reads only what it takes.
     pub elems_in: u64,
     /// Elements written.
     pub elems_out: u64,
@@ -217,7 +220,7 @@ impl Op {
                 ..moved
             },
             Op::Add(_) | Op::Mul(_) => Work {
-                other_ops: elems_out,
+                other_ops: elems_out.saturating_mul(inputs.len().saturating_sub(1) as u64),
                 ..moved
             },
             Op::Concat(_) | Op::Slice(_) | Op::Shuffle(_) => {
@@ -245,7 +248,11 @@ impl Op {
         let pair = |p: [u32; 2]| u64::from(p[0]) << 32 | u64::from(p[1]);
         match self {
             Op::Input { index, shape } => {
-                let (c, (y, x)) = (shape.channels(), shape.hw());
+                // a vector has no height and width: 0 tells it from a map of one pixel
+                let [c, y, x] = match *shape {
+                    Shape::Map { c, h, w } => [c, h, w],
+                    Shape::Flat { n } => [n, 0, 0],
+                };
                 put(
                     1,
                     &[u64::from(*index), u64::from(c), u64::from(y), u64::from(x)],

@@ -12,7 +12,8 @@ pub struct MaxPool {
     pub stride: [u32; 2],
     /// Padding on each side; at most half the window.
     pub padding: [u32; 2],
-    /// Whether the output size is rounded up.
+    /// Whether the output size is rounded up: a last window that starts in the input or the left padding counts even if
+    /// it ends beyond the right padding.
     pub ceil_mode: bool,
 }
 
@@ -27,7 +28,7 @@ pub struct AvgPool {
     pub padding: [u32; 2],
     /// Whether the output size is rounded up.
     pub ceil_mode: bool,
-    /// Whether padding zeros count in the divisor.
+    /// Whether padding zeros count in the divisor. What a window of ceil mode has beyond the padding never counts.
     pub count_include_pad: bool,
 }
 
@@ -77,12 +78,25 @@ fn pooled(
                 kernel: k,
             });
         }
-        let floor = conv_size(op, size, k, s, p, 1)?;
+        let whole_windows = conv_size(op, size, k, s, p, 1);
+        if !ceil {
+            return whole_windows;
+        }
+        // Windows start every `s` while they lie, if only in part, in the padded input; the last one counts only if it
+        // starts in the input or the left padding. A window larger than the padded input by less than `s` is one.
+        let whole = match whole_windows {
+            Ok(n) => n,
+            Err(ShapeError::WindowTooLarge { kernel, .. })
+                if kernel < u64::from(size) + 2 * u64::from(p) + u64::from(s) =>
+            {
+                return Ok(1);
+            }
+            Err(other) => return Err(other),
+        };
         let room = u64::from(size) + 2 * u64::from(p) - u64::from(k);
-        // The last window of ceil mode counts only if it starts inside the input or the left padding.
-        let starts_inside = u64::from(floor) * u64::from(s) < u64::from(size) + u64::from(p);
-        let extra = ceil && room % u64::from(s) != 0 && starts_inside;
-        Ok(floor + u32::from(extra))
+        let next_start = u64::from(whole) * u64::from(s);
+        let extra = room % u64::from(s) != 0 && next_start < u64::from(size) + u64::from(p);
+        Ok(whole + u32::from(extra))
     };
     Ok(Shape::Map {
         c,
