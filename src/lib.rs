@@ -11,7 +11,9 @@
 #[cfg(feature = "analysis")]
 pub mod analysis;
 pub mod base;
-pub mod expr;
 pub mod cost;
+pub mod device;
+pub mod expr;
+pub mod fuse;
 pub mod ir;
 pub mod space;

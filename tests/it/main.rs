@@ -1,1 +1,3 @@
 //! x
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+mod fuse;

@@ -1,0 +1,21 @@
+//! Floor 3: what kernels cost on a device.
+//!
+//! A [`Profile`] is a file: cost rates for each kind of kernel, the rules by which the runtime fuses, where the figures come
+//! from and how far off they were on networks that the fit had not seen. A [`DeviceModel`] is a profile made ready to
+//! predict. The law is a sum over kernels, linear in what each does (MACs, elements moved, weights read, one launch) with
+//! rates that are never negative, plus a constant; so every predicted millisecond belongs to a kernel and a reason.
+//!
+//! Invariants: a kernel kind without rates is *uncovered*: reported by name and share, never silently zero.
+//! [`DeviceModel::predict_fast`] equals [`DeviceModel::predict`] to the last bit.
+
+mod error;
+mod model;
+mod profile;
+mod profiles;
+
+pub use error::{DeviceError, DeviceErrorKind, PredictError};
+pub use model::{ByClass, Cost, DeviceModel, Fast, KernelCost, Prediction};
+pub use profile::{
+    FORMAT, HeldOut, Interval, KindProfile, Profile, Provenance, Quantity, Rates, Seen, Support,
+};
+pub use profiles::{BUILT_IN, BuiltIn};

@@ -1,0 +1,342 @@
+//! A profile made ready to predict.
+
+use super::error::{DeviceError, DeviceErrorKind, PredictError};
+use super::profile::{KindProfile, Profile, Rates, Support};
+use super::profiles::BUILT_IN;
+use crate::base::units::{Joules, Seconds};
+use crate::fuse::{FuseRules, Kernel, KernelKind, WorkClass};
+use std::path::Path;
+
+/// Time, and energy where it was measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Time.
+    pub latency: Seconds,
+    /// Energy; `None` where the profile has none.
+    pub energy: Option<Joules>,
+}
+
+/// Cost by class of work. The sum is the total, but for rounding.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ByClass {
+    /// Convolutions but depthwise, and linear layers.
+    pub conv: Cost,
+    /// Depthwise convolutions.
+    pub depthwise: Cost,
+    /// Concatenation, copies, shuffles, resizing.
+    pub data_movement: Cost,
+    /// Activations, sums, products, norms, pools.
+    pub element_wise: Cost,
+    /// Launches and the constant.
+    pub overhead: Cost,
+}
+
+impl ByClass {
+    /// The classes by the names of tables and JSON.
+    pub fn named(&self) -> [(&'static str, Cost); 5] {
+        [
+            ("conv", self.conv),
+            ("depthwise", self.depthwise),
+            ("data_movement", self.data_movement),
+            ("element_wise", self.element_wise),
+            ("overhead", self.overhead),
+        ]
+    }
+}
+
+/// What a network costs on a device.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// Time of one run of the whole batch, without what is uncovered.
+    pub latency: Seconds,
+    /// Lower end of the interval.
+    pub latency_lo: Seconds,
+    /// Upper end of the interval.
+    pub latency_hi: Seconds,
+    /// Energy of one run; `None` where the profile has none.
+    pub energy: Option<Joules>,
+    /// Lower end of its interval.
+    pub energy_lo: Option<Joules>,
+    /// Upper end of its interval.
+    pub energy_hi: Option<Joules>,
+    /// Where it goes.
+    pub by_class: ByClass,
+    /// Kernel kinds that the profile has no rates for, each once, in order.
+    pub uncovered: Vec<KernelKind>,
+    /// Their share of all MACs and elements moved; above 0 wherever `uncovered` is not empty.
+    pub uncovered_share: f64,
+    /// Share of the time that transferred rates predict.
+    pub transferred_share: f64,
+}
+
+/// The totals alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Fast {
+    /// As [`Prediction::latency`].
+    pub latency: Seconds,
+    /// As [`Prediction::energy`].
+    pub energy: Option<Joules>,
+    /// Kernels that the profile has no rates for.
+    pub uncovered_kernels: u32,
+    /// Their MACs.
+    pub uncovered_macs: u64,
+}
+
+/// What one kernel costs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct KernelCost {
+    /// Its cost, its launch included; `None` where it is uncovered.
+    pub cost: Option<Cost>,
+    /// The launch's part of it.
+    pub launch: Cost,
+    /// Whether the rates are transferred.
+    pub transferred: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Row {
+    covered: bool,
+    transferred: bool,
+    latency: [f64; Rates::COUNT],
+    energy: [f64; Rates::COUNT],
+    max_macs: f64,
+    max_elems: f64,
+}
+
+/// A profile made ready to predict.
+#[derive(Clone, Debug)]
+pub struct DeviceModel {
+    profile: Profile,
+    rows: [Row; KernelKind::COUNT],
+    cache_elems: f64,
+}
+
+const LAUNCH: usize = Rates::COUNT - 1;
+
+impl DeviceModel {
+    /// A model from a profile whose numbers have been checked, as those of [`Profile::parse`] are.
+    pub fn new(profile: Profile) -> Self {
+        let mut rows = [Row::default(); KernelKind::COUNT];
+        for (kind, rates) in &profile.kernels {
+            rows[kind.index()] = Row::of(rates);
+        }
+        let cache_elems = profile.cache_elems.unwrap_or(f64::INFINITY);
+        Self {
+            profile,
+            rows,
+            cache_elems,
+        }
+    }
+
+    /// The profile of that name among the shipped ones, or else in that file.
+    ///
+    /// # Errors
+    /// Where there is none, or it is no profile.
+    pub fn find(name_or_path: &str) -> Result<Self, DeviceError> {
+        if let Some(shipped) = BUILT_IN.iter().find(|p| p.name == name_or_path) {
+            return Profile::parse(shipped.text, shipped.name).map(Self::new);
+        }
+        let path = Path::new(name_or_path);
+        if path.is_file() {
+            return Self::load(path);
+        }
+        let shipped = BUILT_IN.iter().map(|p| p.name).collect();
+        Err(DeviceError {
+            at: name_or_path.to_owned(),
+            kind: DeviceErrorKind::Unknown { shipped },
+        })
+    }
+
+    /// The profile in a file.
+    ///
+    /// # Errors
+    /// Where the file cannot be read or is no profile.
+    pub fn load(path: &Path) -> Result<Self, DeviceError> {
+        let at = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| DeviceError {
+            at: at.clone(),
+            kind: DeviceErrorKind::Read {
+                path: path.to_owned(),
+                error,
+            },
+        })?;
+        Profile::parse(&text, &at).map(Self::new)
+    }
+
+    /// The profile.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
+    /// The name that commands use.
+    pub fn name(&self) -> &str {
+        &self.profile.name
+    }
+
+    /// How the runtime fuses: what kernels must have been made with.
+    pub fn rules(&self) -> &FuseRules {
+        &self.profile.fuse
+    }
+
+    /// What the kernels cost for a batch.
+    ///
+    /// # Errors
+    /// Where the batch is 0.
+    pub fn predict(&self, kernels: &[Kernel], batch: u32) -> Result<Prediction, PredictError> {
+        let fast = self.predict_fast(kernels, batch)?;
+        let n = f64::from(batch);
+        let mut classes = [[0.0f64; 2]; 4];
+        let (mut launches, mut transferred, mut far) = ([0.0f64; 2], 0.0, 0.0);
+        let mut uncovered = Vec::new();
+        let (mut work, mut uncovered_work) = (0.0, 0.0);
+        for kernel in kernels {
+            let row = &self.rows[kernel.kind.index()];
+            let moved = (kernel.elems_in + kernel.elems_out) as f64;
+            let macs = kernel.macs as f64;
+            work += macs + moved;
+            if !row.covered {
+                uncovered_work += macs + moved;
+                uncovered.push(kernel.kind);
+                continue;
+            }
+            let units = Rates::work(kernel, n, self.cache_elems);
+            let (time, joules) = (dot(&row.latency, &units), dot(&row.energy, &units));
+            let class = &mut classes[kernel.kind.class() as usize];
+            class[0] += time - row.latency[LAUNCH];
+            class[1] += joules - row.energy[LAUNCH];
+            launches[0] += row.latency[LAUNCH];
+            launches[1] += row.energy[LAUNCH];
+            if row.transferred {
+                transferred += time;
+            } else {
+                let beyond = (macs / row.max_macs.max(1.0)).max(moved / row.max_elems.max(1.0));
+                far += time * beyond.max(1.0).ln();
+            }
+        }
+        uncovered.sort_unstable();
+        uncovered.dedup();
+        let constant = self.profile.energy_constant_j;
+        let cost = |[time, joules]: [f64; 2]| Cost {
+            latency: Seconds(time),
+            energy: constant.map(|_| Joules(joules)),
+        };
+        let by_class = ByClass {
+            conv: cost(classes[WorkClass::Conv as usize]),
+            depthwise: cost(classes[WorkClass::Depthwise as usize]),
+            data_movement: cost(classes[WorkClass::DataMovement as usize]),
+            element_wise: cost(classes[WorkClass::ElementWise as usize]),
+            overhead: cost([
+                launches[0] + self.profile.latency_constant_s,
+                launches[1] + constant.unwrap_or(0.0),
+            ]),
+        };
+        let total = fast.latency.0;
+        let share = |part: f64| if total > 0.0 { part / total } else { 0.0 };
+        let batches = self.profile.batch.map(|b| f64::from(b.max(1)));
+        let far_batch = (n / batches[1]).max(batches[0] / n).max(1.0).ln();
+        let interval = &self.profile.interval;
+        let widen = interval.transferred_log * share(transferred)
+            + interval.far_log * (share(far) + far_batch);
+        let band = |middle: f64, log: f64| {
+            let factor = (log + widen).exp();
+            (middle / factor, middle * factor)
+        };
+        let (low, high) = band(total, interval.latency_log);
+        let energy_log = interval.energy_log.unwrap_or(interval.latency_log);
+        let energy = fast.energy.map(|e| band(e.0, energy_log));
+        Ok(Prediction {
+            latency: fast.latency,
+            latency_lo: Seconds(low),
+            latency_hi: Seconds(high),
+            energy: fast.energy,
+            energy_lo: energy.map(|e| Joules(e.0)),
+            energy_hi: energy.map(|e| Joules(e.1)),
+            by_class,
+            uncovered,
+            uncovered_share: if work > 0.0 {
+                uncovered_work / work
+            } else {
+                0.0
+            },
+            transferred_share: share(transferred),
+        })
+    }
+
+    /// As [`predict`](Self::predict), the totals alone: no memory is allocated.
+    ///
+    /// # Errors
+    /// Where the batch is 0.
+    pub fn predict_fast(&self, kernels: &[Kernel], batch: u32) -> Result<Fast, PredictError> {
+        if batch == 0 {
+            return Err(PredictError::EmptyBatch);
+        }
+        let n = f64::from(batch);
+        let constant = self.profile.energy_constant_j;
+        let mut time = self.profile.latency_constant_s;
+        let mut joules = constant.unwrap_or(0.0);
+        let (mut uncovered_kernels, mut uncovered_macs) = (0, 0);
+        for kernel in kernels {
+            let row = &self.rows[kernel.kind.index()];
+            if !row.covered {
+                uncovered_kernels += 1;
+                uncovered_macs += kernel.macs;
+                continue;
+            }
+            let units = Rates::work(kernel, n, self.cache_elems);
+            time += dot(&row.latency, &units);
+            joules += dot(&row.energy, &units);
+        }
+        Ok(Fast {
+            latency: Seconds(time),
+            energy: constant.map(|_| Joules(joules)),
+            uncovered_kernels,
+            uncovered_macs,
+        })
+    }
+
+    /// What each kernel costs, in their order.
+    ///
+    /// # Errors
+    /// Where the batch is 0.
+    pub fn explain(&self, kernels: &[Kernel], batch: u32) -> Result<Vec<KernelCost>, PredictError> {
+        if batch == 0 {
+            return Err(PredictError::EmptyBatch);
+        }
+        let n = f64::from(batch);
+        let energy = |joules: f64| self.profile.energy_constant_j.map(|_| Joules(joules));
+        let explained = kernels.iter().map(|kernel| {
+            let row = &self.rows[kernel.kind.index()];
+            let units = Rates::work(kernel, n, self.cache_elems);
+            KernelCost {
+                cost: row.covered.then(|| Cost {
+                    latency: Seconds(dot(&row.latency, &units)),
+                    energy: energy(dot(&row.energy, &units)),
+                }),
+                launch: Cost {
+                    latency: Seconds(row.latency[LAUNCH]),
+                    energy: energy(row.energy[LAUNCH]),
+                },
+                transferred: row.transferred,
+            }
+        });
+        Ok(explained.collect())
+    }
+}
+
+impl Row {
+    fn of(rates: &KindProfile) -> Self {
+        Self {
+            covered: true,
+            transferred: matches!(rates.support, Support::Transferred { .. }),
+            latency: rates.latency_s.to_array(),
+            energy: rates.energy_j.unwrap_or_default().to_array(),
+            max_macs: rates.seen.map_or(f64::INFINITY, |s| s.max_macs as f64),
+            max_elems: rates.seen.map_or(f64::INFINITY, |s| s.max_elems as f64),
+        }
+    }
+}
+
+fn dot(rates: &[f64; Rates::COUNT], units: &[f64; Rates::COUNT]) -> f64 {
+    // an infinite cache makes no spill, so no unit is infinite and 0 * inf does not arise
+    rates.iter().zip(units).map(|(r, u)| r * u).sum()
+}

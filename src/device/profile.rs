@@ -1,0 +1,299 @@
+//! The profile file.
+
+use super::error::{DeviceError, DeviceErrorKind};
+use crate::fuse::{FuseRules, Kernel, KernelKind};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The format that this release reads and writes.
+pub const FORMAT: &str = "blocksmith-device/1";
+
+/// A device, a runtime on it, and what kernels cost there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// Always [`FORMAT`].
+    pub format: String,
+    /// The name that commands use.
+    pub name: String,
+    /// The hardware, as a person would say it.
+    pub hardware: String,
+    /// What runs the network.
+    pub runtime: String,
+    /// Threads it ran on; 0 where that means nothing.
+    pub threads: u32,
+    /// Number format: `fp32`, `fp16`, `amp`, or `fp16 storage` and the like.
+    pub precision: String,
+    /// Smallest and largest batch measured.
+    pub batch: [u32; 2],
+    /// Where the figures come from.
+    pub provenance: Provenance,
+    /// Errors on networks that the fit had not seen.
+    pub held_out: Vec<HeldOut>,
+    /// How wide a prediction is.
+    pub interval: Interval,
+    /// How the runtime fuses.
+    pub fuse: FuseRules,
+    /// Elements of one kernel's inputs and outputs that its near caches hold; `null` where the fit does not tell.
+    pub cache_elems: Option<f64>,
+    /// Seconds a run takes beside its kernels.
+    pub latency_constant_s: f64,
+    /// Joules a run takes beside its kernels; `null` where energy was not measured.
+    pub energy_constant_j: Option<f64>,
+    /// Rates by kernel kind. A kind that is not here is uncovered.
+    pub kernels: BTreeMap<KernelKind, KindProfile>,
+}
+
+/// Where a profile comes from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provenance {
+    /// The table fitted.
+    pub data: String,
+    /// Who measured.
+    pub origin: String,
+    /// The licence that the origin states.
+    pub licence: String,
+    /// Date of the measurements, or of the newest of them; `null` where nobody says.
+    pub date: Option<String>,
+    /// Different networks fitted.
+    pub networks: u32,
+    /// Rows fitted.
+    pub rows: u32,
+    /// Groups that cross-validation never splits.
+    pub groups: u32,
+    /// What a reader should know.
+    pub notes: Vec<String>,
+}
+
+/// What an error is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Quantity {
+    /// Of latency.
+    Latency,
+    /// Of energy.
+    Energy,
+}
+
+/// Errors on rows that a fit had not seen, as fractions (0.05 is 5 %).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeldOut {
+    /// Of what.
+    pub quantity: Quantity,
+    /// What was fitted, what was held out.
+    pub method: String,
+    /// Rows predicted.
+    pub rows: u32,
+    /// Groups predicted.
+    pub groups: u32,
+    /// Mean absolute percentage error.
+    pub mape: f64,
+    /// Median absolute percentage error.
+    pub median_ape: f64,
+    /// Share of rows within 10 %.
+    pub within_10: f64,
+    /// Kendall's tau of predicted against measured; `null` where it has no value.
+    pub tau: Option<f64>,
+}
+
+/// How wide a prediction is: natural logarithms of the factors around it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// Share of held-out groups that the interval covers.
+    pub level: f64,
+    /// Half width for latency.
+    pub latency_log: f64,
+    /// Half width for energy.
+    pub energy_log: Option<f64>,
+    /// Added, times the share of the time that transferred rates predict.
+    pub transferred_log: f64,
+    /// Added, times the time-weighted logarithm of how far kernels lie outside what was seen.
+    pub far_log: f64,
+}
+
+/// Whether rates were fitted or carried over.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Support {
+    /// Fitted on this device.
+    Fitted,
+    /// Carried over from another device or kind.
+    Transferred {
+        /// From where.
+        from: String,
+        /// By which rule.
+        rule: String,
+    },
+}
+
+/// Rates of one kernel kind.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KindProfile {
+    /// Fitted or transferred.
+    pub support: Support,
+    /// What the fit saw; `null` where it saw none of the kind.
+    pub seen: Option<Seen>,
+    /// Seconds for each unit of work.
+    pub latency_s: Rates,
+    /// Joules for each unit of work; `null` where energy was not measured.
+    pub energy_j: Option<Rates>,
+}
+
+/// What a fit saw of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seen {
+    /// Networks that have the kind.
+    pub networks: u32,
+    /// Largest MACs of one kernel.
+    pub max_macs: u64,
+    /// Most elements that one kernel read and wrote.
+    pub max_elems: u64,
+}
+
+/// Cost for each unit of work, in seconds or joules.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rates {
+    /// A multiply-accumulate.
+    pub per_mac: f64,
+    /// An element read.
+    pub per_elem_in: f64,
+    /// An element written.
+    pub per_elem_out: f64,
+    /// An element read or written beyond `cache_elems`, in addition.
+    pub per_elem_spilled: f64,
+    /// A weight, once a launch whatever the batch.
+    pub per_weight: f64,
+    /// A launch.
+    pub per_launch: f64,
+}
+
+impl Rates {
+    /// How many there are.
+    pub const COUNT: usize = 6;
+
+    /// Their names, in the order of [`to_array`](Self::to_array).
+    pub const NAMES: [&'static str; Self::COUNT] = [
+        "per_mac",
+        "per_elem_in",
+        "per_elem_out",
+        "per_elem_spilled",
+        "per_weight",
+        "per_launch",
+    ];
+
+    /// As a vector, to be multiplied with [`Rates::work`].
+    pub fn to_array(self) -> [f64; Self::COUNT] {
+        [
+            self.per_mac,
+            self.per_elem_in,
+            self.per_elem_out,
+            self.per_elem_spilled,
+            self.per_weight,
+            self.per_launch,
+        ]
+    }
+
+    /// From a vector.
+    pub fn from_array(a: [f64; Self::COUNT]) -> Self {
+        let [
+            per_mac,
+            per_elem_in,
+            per_elem_out,
+            per_elem_spilled,
+            per_weight,
+            per_launch,
+        ] = a;
+        Self {
+            per_mac,
+            per_elem_in,
+            per_elem_out,
+            per_elem_spilled,
+            per_weight,
+            per_launch,
+        }
+    }
+
+    /// The units of work of one launch on a batch, in the order of [`to_array`](Self::to_array).
+    ///
+    /// `cache_elems` is infinite where the device model has no such limit.
+    pub fn work(kernel: &Kernel, batch: f64, cache_elems: f64) -> [f64; Self::COUNT] {
+        let (read, written) = (kernel.elems_in as f64, kernel.elems_out as f64);
+        let moved = read + written;
+        [
+            batch * kernel.macs as f64,
+            batch * read,
+            batch * written,
+            batch * (moved - cache_elems).max(0.0),
+            kernel.weights as f64,
+            1.0,
+        ]
+    }
+}
+
+impl Profile {
+    /// A profile from its JSON. `at` names it in errors.
+    ///
+    /// # Errors
+    /// Where the text is no profile of this format, or a number in it cannot be.
+    pub fn parse(text: &str, at: &str) -> Result<Self, DeviceError> {
+        let wrong = |kind| DeviceError {
+            at: at.to_owned(),
+            kind,
+        };
+        let profile: Profile =
+            serde_json::from_str(text).map_err(|error| wrong(DeviceErrorKind::Json { error }))?;
+        profile.check().map_err(wrong)?;
+        Ok(profile)
+    }
+
+    /// The profile as the text of a file.
+    pub fn to_json(&self) -> String {
+        // a struct of strings, numbers and string-keyed maps always serialises
+        let mut text = serde_json::to_string_pretty(self).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    fn check(&self) -> Result<(), DeviceErrorKind> {
+        if self.format != FORMAT {
+            return Err(DeviceErrorKind::Format {
+                expected: FORMAT,
+                got: self.format.clone(),
+            });
+        }
+        let number = |what: &str, got: f64| {
+            if got.is_finite() && got >= 0.0 {
+                Ok(())
+            } else {
+                let what = what.to_owned();
+                Err(DeviceErrorKind::Number { what, got })
+            }
+        };
+        number("latency_constant_s", self.latency_constant_s)?;
+        number("energy_constant_j", self.energy_constant_j.unwrap_or(0.0))?;
+        number("cache_elems", self.cache_elems.unwrap_or(0.0))?;
+        number("interval.latency_log", self.interval.latency_log)?;
+        let energy_log = self.interval.energy_log.unwrap_or(0.0);
+        number("interval.energy_log", energy_log)?;
+        number("interval.transferred_log", self.interval.transferred_log)?;
+        number("interval.far_log", self.interval.far_log)?;
+        for (kind, rates) in &self.kernels {
+            if self.energy_constant_j.is_some() && rates.energy_j.is_none() {
+                let kind = kind.name();
+                return Err(DeviceErrorKind::EnergyMissing { kind });
+            }
+            let energy = rates.energy_j.unwrap_or_default().to_array();
+            let all = rates.latency_s.to_array().into_iter().chain(energy);
+            for (name, rate) in Rates::NAMES.iter().cycle().zip(all) {
+                number(&format!("{}.{name}", kind.name()), rate)?;
+            }
+        }
+        Ok(())
+    }
+}

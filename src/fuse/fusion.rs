@@ -1,0 +1,467 @@
+//! The passes: what is constant, what is needed, what joins which kernel.
+
+use super::kernel::{Kernel, KernelKind, Window};
+use super::rules::{FuseRules, ZeroRule};
+use crate::ir::ops::{Act, Op};
+use crate::ir::{Graph, Shape, ValueId};
+
+/// What a value depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flow {
+    /// On an input.
+    Dynamic,
+    /// On nothing, and all zero.
+    Zero,
+    /// On nothing.
+    Constant,
+}
+
+/// How far a kernel has come; a later op joins only if its own step is later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    Anchor,
+    Normed,
+    Added,
+    Closed,
+}
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    /// The value that this one is another name of; itself where it is none.
+    source: u32,
+    /// Needed values that read it, and outputs that are it.
+    uses: u32,
+    /// The kernel that ends in it.
+    kernel: u32,
+    /// Last node seen that reads this value and could have an equal twin; `next` chains them.
+    readers: u32,
+    next: u32,
+    flow: Flow,
+    needed: bool,
+    step: Step,
+}
+
+/// Working memory of [`fuse_into`], to be reused.
+#[derive(Clone, Debug, Default)]
+pub struct Scratch {
+    states: Vec<State>,
+    owners: Vec<ValueId>,
+}
+
+/// What became of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// It is part of the kernel of that index (the last one, where a sum of many takes several).
+    Kernel(u32),
+    /// It costs nothing: an input, a view, or an op that changes nothing.
+    Free,
+    /// It does not depend on an input, and is computed once.
+    Constant,
+    /// No output needs it.
+    Dead,
+}
+
+/// The kernels of a graph, and which node went where.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Kernels {
+    /// In order of execution.
+    pub list: Vec<Kernel>,
+    /// By node of the graph.
+    pub places: Vec<Place>,
+    /// By kernel: the node that it was started for.
+    pub owners: Vec<ValueId>,
+}
+
+impl Kernels {
+    /// The nodes in kernel `index`, in order.
+    pub fn nodes(&self, index: usize) -> Vec<ValueId> {
+        let mut nodes: Vec<ValueId> = (0u32..)
+            .zip(&self.places)
+            .filter(|(_, place)| matches!(place, Place::Kernel(k) if *k as usize == index))
+            .map(|(id, _)| ValueId(id))
+            .collect();
+        if let Some(owner) = self.owners.get(index)
+            && !nodes.contains(owner)
+        {
+            nodes.insert(0, *owner);
+        }
+        nodes
+    }
+}
+
+/// The kernels that `graph` runs as under `rules`, with the side tables that explain them.
+pub fn fuse(graph: &Graph, rules: &FuseRules) -> Kernels {
+    let mut scratch = Scratch::default();
+    let mut list = Vec::new();
+    fuse_into(graph, rules, &mut scratch, &mut list);
+    let states = &scratch.states;
+    let places = graph
+        .ids()
+        .map(|id| {
+            let state = &states[id.index()];
+            let source = &states[state.source as usize];
+            let renames = matches!(
+                graph.node(id).op,
+                Op::Flatten(_) | Op::Dropout(_) | Op::Add(_) | Op::Concat(_) | Op::Input { .. }
+            );
+            match state.flow {
+                Flow::Zero | Flow::Constant => Place::Constant,
+                Flow::Dynamic if !source.needed => Place::Dead,
+                Flow::Dynamic if state.source != id.0 && renames => Place::Free,
+                Flow::Dynamic if source.kernel == NONE => Place::Free,
+                Flow::Dynamic => Place::Kernel(source.kernel),
+            }
+        })
+        .collect();
+    Kernels {
+        list,
+        places,
+        owners: scratch.owners,
+    }
+}
+
+/// As [`fuse`], but into buffers that are reused, and without side tables.
+pub fn fuse_into(
+    graph: &Graph,
+    rules: &FuseRules,
+    scratch: &mut Scratch,
+    kernels: &mut Vec<Kernel>,
+) {
+    kernels.clear();
+    scratch.owners.clear();
+    trace_constants(graph, rules, &mut scratch.states);
+    trace_needs(graph, &mut scratch.states);
+    let mut fusion = Fusion {
+        graph,
+        rules,
+        states: &mut scratch.states,
+        owners: &mut scratch.owners,
+        kernels,
+    };
+    for id in graph.ids() {
+        let state = &fusion.states[id.index()];
+        if state.needed && state.source == id.0 {
+            fusion.place(id);
+        }
+    }
+}
+
+/// Finds what does not depend on an input, and which values are other names of earlier ones.
+fn trace_constants(graph: &Graph, rules: &FuseRules, states: &mut Vec<State>) {
+    states.clear();
+    for id in graph.ids() {
+        let node = graph.node(id);
+        let inputs = graph.inputs(id);
+        let first = inputs.first().map(|i| states[i.index()]);
+        let flow = flow(&node.op, inputs, states, rules.zero);
+        let mut state = State {
+            source: id.0,
+            uses: 0,
+            kernel: NONE,
+            readers: NONE,
+            next: NONE,
+            flow,
+            needed: false,
+            step: Step::Closed,
+        };
+        if flow == Flow::Dynamic
+            && let Some(first) = first
+        {
+            match node.op {
+                Op::Flatten(_) | Op::Dropout(_) => state.source = first.source,
+                Op::Concat(_) if inputs.len() == 1 => state.source = first.source,
+                Op::Add(_) => {
+                    let mut rest = inputs
+                        .iter()
+                        .filter(|i| states[i.index()].flow != Flow::Zero);
+                    if let (Some(only), None) = (rest.next(), rest.next())
+                        && graph.shape(*only) == node.shape
+                    {
+                        state.source = states[only.index()].source;
+                    }
+                }
+                op if rules.merge_equal && may_merge(&op) => {
+                    let origin = first.source as usize;
+                    let mut twin = states[origin].readers;
+                    while twin != NONE && graph.node(ValueId(twin)).op != op {
+                        twin = states[twin as usize].next;
+                    }
+                    if twin == NONE {
+                        state.next = states[origin].readers;
+                        states[origin].readers = id.0;
+                    } else {
+                        state.source = twin;
+                    }
+                }
+                _ => {}
+            }
+        }
+        states.push(state);
+    }
+}
+
+/// Whether two of this op on one value are one.
+fn may_merge(op: &Op) -> bool {
+    match op {
+        Op::Act(act) => *act != Act::Prelu,
+        Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::GlobalPool(_)
+        | Op::Upsample(_)
+        | Op::Slice(_)
+        | Op::Shuffle(_)
+        | Op::Zero => true,
+        Op::Input { .. }
+        | Op::Conv(_)
+        | Op::BatchNorm(_)
+        | Op::Linear(_)
+        | Op::Add(_)
+        | Op::Mul(_)
+        | Op::Concat(_)
+        | Op::Flatten(_)
+        | Op::Dropout(_) => false,
+    }
+}
+
+fn flow(op: &Op, inputs: &[ValueId], states: &[State], rule: ZeroRule) -> Flow {
+    let of = |i: &ValueId| states[i.index()].flow;
+    let all = |flow: Flow| inputs.iter().all(|i| of(i) == flow);
+    let any = |flow: Flow| inputs.iter().any(|i| of(i) == flow);
+    // what an op that maps zeros to `zeros_to` makes of its inputs
+    let mapped = |zeros_to: Flow| match () {
+        () if any(Flow::Dynamic) => Flow::Dynamic,
+        () if all(Flow::Zero) => zeros_to,
+        () => Flow::Constant,
+    };
+    match op {
+        Op::Input { .. } => Flow::Dynamic,
+        Op::Zero if rule == ZeroRule::Computed => Flow::Dynamic,
+        Op::Zero => Flow::Zero,
+        Op::Conv(_) | Op::Linear(_) if rule == ZeroRule::Kept => Flow::Dynamic,
+        Op::Conv(conv) if conv.bias => mapped(Flow::Constant),
+        Op::Linear(linear) if linear.bias => mapped(Flow::Constant),
+        Op::BatchNorm(_) => mapped(Flow::Constant),
+        Op::Act(Act::Sigmoid | Act::Hsigmoid) => mapped(Flow::Constant),
+        Op::Mul(_) if any(Flow::Zero) => Flow::Zero,
+        Op::Conv(_)
+        | Op::Linear(_)
+        | Op::Act(_)
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::GlobalPool(_)
+        | Op::Upsample(_)
+        | Op::Add(_)
+        | Op::Mul(_)
+        | Op::Concat(_)
+        | Op::Slice(_)
+        | Op::Shuffle(_)
+        | Op::Flatten(_)
+        | Op::Dropout(_) => mapped(Flow::Zero),
+    }
+}
+
+/// Marks what the outputs need, and counts readers.
+fn trace_needs(graph: &Graph, states: &mut [State]) {
+    let need = |states: &mut [State], value: ValueId| {
+        let state = states[value.index()];
+        if state.flow == Flow::Dynamic {
+            let source = &mut states[state.source as usize];
+            source.needed = true;
+            source.uses += 1;
+        }
+    };
+    for output in graph.outputs() {
+        need(states, *output);
+    }
+    for id in graph.ids().rev() {
+        let state = states[id.index()];
+        if state.needed && state.source == id.0 {
+            for input in graph.inputs(id) {
+                need(states, *input);
+            }
+        }
+    }
+}
+
+struct Fusion<'a> {
+    graph: &'a Graph,
+    rules: &'a FuseRules,
+    states: &'a mut [State],
+    owners: &'a mut Vec<ValueId>,
+    kernels: &'a mut Vec<Kernel>,
+}
+
+impl Fusion<'_> {
+    fn place(&mut self, id: ValueId) {
+        let node = self.graph.node(id);
+        let input = self.graph.inputs(id).first().copied();
+        let Some(first) = input else { return };
+        let from = self.graph.shape(first);
+        let params = node.op.params(from);
+        match node.op {
+            Op::Input { .. } | Op::Flatten(_) | Op::Dropout(_) => {}
+            Op::Zero => self.start(id, KernelKind::Mul, Step::Closed, |_| {}),
+            Op::Conv(conv) => {
+                let window = Window::from(&conv);
+                let kind = KernelKind::of_conv(&window, from.channels(), conv.out_channels);
+                let macs = node.op.work(&[from], node.shape).macs;
+                self.start(id, kind, Step::Anchor, |k| {
+                    k.window = window;
+                    k.macs = macs;
+                });
+            }
+            Op::Linear(_) => {
+                let macs = node.op.work(&[from], node.shape).macs;
+                self.start(id, KernelKind::Linear, Step::Anchor, |k| k.macs = macs);
+            }
+            Op::BatchNorm(_) => {
+                if let Some(kernel) = self.join(first, id, Step::Normed, self.rules.conv_norm) {
+                    kernel.fused_norm = true;
+                    kernel.weights += params;
+                } else {
+                    self.start(id, KernelKind::Norm, Step::Normed, |_| {});
+                }
+            }
+            Op::Act(act) => {
+                let allowed = match self.kind_of(first) {
+                    Some(KernelKind::Norm) => self.rules.norm_act,
+                    Some(KernelKind::Add | KernelKind::Mul) => self.rules.add_act,
+                    _ => self.rules.conv_act,
+                };
+                if let Some(kernel) = self.join(first, id, Step::Closed, allowed.has(act)) {
+                    kernel.act = Some(act);
+                    kernel.weights += params;
+                } else {
+                    self.start(id, KernelKind::of_act(act), Step::Closed, |_| {});
+                }
+            }
+            Op::MaxPool(pool) => self.start(id, KernelKind::MaxPool, Step::Closed, |k| {
+                k.window = pool_window(pool.kernel_size, pool.stride);
+            }),
+            Op::AvgPool(pool) => self.start(id, KernelKind::AvgPool, Step::Closed, |k| {
+                k.window = pool_window(pool.kernel_size, pool.stride);
+            }),
+            Op::GlobalPool(_) => self.start(id, KernelKind::GlobalPool, Step::Closed, |_| {}),
+            Op::Upsample(_) => self.start(id, KernelKind::Upsample, Step::Closed, |_| {}),
+            Op::Add(_) => self.place_sum(id, KernelKind::Add),
+            Op::Mul(_) => self.place_sum(id, KernelKind::Mul),
+            Op::Concat(_) => self.start(id, KernelKind::Concat, Step::Closed, |k| {
+                k.elems_in = k.elems_out;
+            }),
+            Op::Slice(_) if self.rules.slice_free => {}
+            Op::Slice(_) => self.start(id, KernelKind::Copy, Step::Closed, |k| {
+                k.elems_in = k.elems_out;
+            }),
+            Op::Shuffle(_) => self.start(id, KernelKind::Shuffle, Step::Closed, |_| {}),
+        }
+    }
+
+    /// A sum or product of n operands is n - 1 kernels of two.
+    fn place_sum(&mut self, id: ValueId, kind: KernelKind) {
+        let graph = self.graph;
+        let shape = graph.shape(id);
+        let out = shape.elems();
+        let (mut count, mut total, mut host) = (0usize, 0u64, None);
+        for input in graph.inputs(id) {
+            if self.states[input.index()].flow == Flow::Zero {
+                continue;
+            }
+            count += 1;
+            total += graph.shape(*input).elems();
+            let joins = kind == KernelKind::Add && self.rules.conv_add;
+            if graph.shape(*input) == shape && self.may_join(*input, Step::Added, joins).is_some() {
+                host = host.max(Some(*input));
+            }
+        }
+        if count < 2 {
+            // one operand left, and broadcast
+            self.start(id, KernelKind::Copy, Step::Closed, |_| {});
+            return;
+        }
+        let mut pairs = count - 1;
+        if let Some(host) = host
+            && let Some(kernel) = self.join(host, id, Step::Added, true)
+        {
+            kernel.fused_add = true;
+            kernel.elems_in += out;
+            pairs -= 1;
+        }
+        let read = if count == 2 { total } else { 2 * out };
+        for _ in 0..pairs {
+            self.start(id, kind, Step::Added, |k| k.elems_in = read);
+        }
+    }
+
+    /// Opens a kernel that ends in `id`.
+    fn start(&mut self, id: ValueId, kind: KernelKind, step: Step, fill: impl FnOnce(&mut Kernel)) {
+        let node = self.graph.node(id);
+        let input = self
+            .graph
+            .inputs(id)
+            .first()
+            .map_or(node.shape, |i| self.graph.shape(*i));
+        let mut kernel = Kernel {
+            kind,
+            input,
+            output: node.shape,
+            window: Window::default(),
+            macs: 0,
+            elems_in: input.elems(),
+            elems_out: node.shape.elems(),
+            weights: node.op.params(input),
+            act: None,
+            fused_norm: false,
+            fused_add: false,
+        };
+        fill(&mut kernel);
+        let state = &mut self.states[id.index()];
+        state.kernel = self.kernels.len() as u32;
+        state.step = step;
+        self.kernels.push(kernel);
+        self.owners.push(id);
+    }
+
+    fn kind_of(&self, value: ValueId) -> Option<KernelKind> {
+        let source = self.states[value.index()].source;
+        let kernel = self.states[source as usize].kernel;
+        self.kernels.get(kernel as usize).map(|k| k.kind)
+    }
+
+    /// The kernel that ends in `value`, where an op of this step may still join it.
+    fn may_join(&self, value: ValueId, step: Step, allowed: bool) -> Option<u32> {
+        let source = self.states[value.index()].source;
+        let state = &self.states[source as usize];
+        // a rename between producer and consumer (flatten, dropout) does not hinder, a second reader does
+        (allowed && state.kernel != NONE && state.uses == 1 && state.step < step)
+            .then_some(state.kernel)
+    }
+
+    /// Makes `id` the new end of the kernel that makes `value`, where the rules allow.
+    fn join(
+        &mut self,
+        value: ValueId,
+        id: ValueId,
+        step: Step,
+        allowed: bool,
+    ) -> Option<&mut Kernel> {
+        let kernel = self.may_join(value, step, allowed)?;
+        let state = &mut self.states[id.index()];
+        state.kernel = kernel;
+        state.step = step;
+        let shape: Shape = self.graph.shape(id);
+        let kernel = self.kernels.get_mut(kernel as usize)?;
+        kernel.output = shape;
+        kernel.elems_out = shape.elems();
+        Some(kernel)
+    }
+}
+
+fn pool_window(kernel_size: [u32; 2], stride: [u32; 2]) -> Window {
+    Window {
+        kernel_size,
+        stride,
+        ..Window::default()
+    }
+}
