@@ -16,4 +16,8 @@ pub mod device;
 pub mod expr;
 pub mod fuse;
 pub mod ir;
+#[cfg(feature = "torch")]
+pub mod measure;
 pub mod space;
+#[cfg(feature = "torch")]
+pub mod torch;

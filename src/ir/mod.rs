@@ -9,6 +9,7 @@
 
 pub mod graph;
 pub mod ops;
+pub mod params;
 pub mod shape;
 
 pub use graph::{Graph, GraphBuilder, Node, ValueId};

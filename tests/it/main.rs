@@ -1,3 +1,6 @@
-//! x
+//! Integration tests, one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod fuse;
+#[cfg(feature = "torch")]
+mod torch;

@@ -1,0 +1,268 @@
+//! What can go wrong between a graph and its output.
+
+use crate::ir::Shape;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// An error of this floor: what it is and, where one node is to blame, that node's name.
+#[derive(Debug)]
+pub struct TorchError {
+    node: Option<String>,
+    kind: Box<TorchErrorKind>,
+}
+
+/// The kinds of [`TorchError`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TorchErrorKind {
+    /// libtorch refused; the first line of its message.
+    #[error("libtorch: {0}")]
+    Libtorch(String),
+    /// Wrong number of inputs.
+    #[error("the net takes {expected} inputs, got {got}")]
+    InputCount {
+        /// How many it takes.
+        expected: usize,
+        /// How many it was given.
+        got: usize,
+    },
+    /// An input of the wrong shape.
+    #[error("{name} must be [batch, {}], got {got:?}", list(*expected))]
+    InputShape {
+        /// Which input.
+        name: String,
+        /// One sample's shape.
+        expected: Shape,
+        /// What was there, batch included.
+        got: Vec<i64>,
+    },
+    /// Inputs disagree about the batch.
+    #[error("{name} has a batch of {got}, the inputs before it have {expected}")]
+    Batch {
+        /// Which input.
+        name: String,
+        /// The first input's batch.
+        expected: i64,
+        /// This one's.
+        got: i64,
+    },
+    /// A tensor that is not made of floating-point numbers.
+    #[error("{name} must hold floating-point numbers, got {got}")]
+    NotFloat {
+        /// The tensor.
+        name: String,
+        /// What it holds.
+        got: String,
+    },
+    /// Two nodes of one name.
+    #[error("two parameters are named {name:?}")]
+    DuplicateName {
+        /// The name.
+        name: String,
+    },
+    /// More parameters than a runnable net may have.
+    #[error("{params} parameters are more than the {limit} that a runnable net may have")]
+    TooLarge {
+        /// How many there are.
+        params: u64,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// Tensors of a file do not fit the net; all of them, sorted.
+    #[error("{} does not fit the net:{}", path.display(), lines(problems))]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problems: Vec<WeightProblem>,
+    },
+    /// A file that cannot be read or written.
+    #[error("{}: {message}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A device that is not there, or not one.
+    #[error("no device {name:?}: {why}")]
+    Device {
+        /// As the user wrote it.
+        name: String,
+        /// Why.
+        why: &'static str,
+    },
+    /// A tensor operation gave the wrong numbers.
+    #[error("self-test of {what}: expected {expected:?}, got {got:?}")]
+    SelfTest {
+        /// Which part.
+        what: &'static str,
+        /// Numbers worked out by hand.
+        expected: Vec<f32>,
+        /// Numbers from libtorch.
+        got: Vec<f32>,
+    },
+}
+
+/// One tensor that does not fit.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum WeightProblem {
+    /// The file lacks it.
+    Missing {
+        /// Our name.
+        name: String,
+        /// Its name in the file.
+        in_file: String,
+    },
+    /// The net has no such tensor.
+    Surplus {
+        /// Its name in the file.
+        in_file: String,
+    },
+    /// Of another shape.
+    Shape {
+        /// Our name.
+        name: String,
+        /// Its name in the file.
+        in_file: String,
+        /// What the net needs.
+        expected: Vec<i64>,
+        /// What the file has.
+        got: Vec<i64>,
+    },
+    /// Not floating-point numbers.
+    Kind {
+        /// Our name.
+        name: String,
+        /// Its name in the file.
+        in_file: String,
+        /// What it holds.
+        got: String,
+    },
+    /// The map speaks of a parameter that the net does not have.
+    NotOurs {
+        /// The name in the map.
+        name: String,
+    },
+}
+
+impl WeightProblem {
+    /// The name that problems are sorted by.
+    pub fn name(&self) -> &str {
+        match self {
+            WeightProblem::Missing { name, .. }
+            | WeightProblem::Shape { name, .. }
+            | WeightProblem::Kind { name, .. }
+            | WeightProblem::NotOurs { name } => name,
+            WeightProblem::Surplus { in_file } => in_file,
+        }
+    }
+}
+
+impl fmt::Display for WeightProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let also = |name: &str, in_file: &str| match name == in_file {
+            true => String::new(),
+            false => format!(" (in the file {in_file:?})"),
+        };
+        match self {
+            WeightProblem::Missing { name, in_file } => {
+                write!(f, "missing {name:?}{}", also(name, in_file))
+            }
+            WeightProblem::Surplus { in_file } => write!(f, "surplus {in_file:?}"),
+            WeightProblem::Shape {
+                name,
+                in_file,
+                expected,
+                got,
+            } => write!(
+                f,
+                "misshapen {name:?}{}: expected {expected:?}, got {got:?}",
+                also(name, in_file)
+            ),
+            WeightProblem::Kind { name, in_file, got } => {
+                write!(f, "{name:?}{} holds {got}", also(name, in_file))
+            }
+            WeightProblem::NotOurs { name } => {
+                write!(
+                    f,
+                    "the map names {name:?}, which is no parameter of the net"
+                )
+            }
+        }
+    }
+}
+
+fn lines(problems: &[WeightProblem]) -> String {
+    problems.iter().map(|p| format!("\n  {p}")).collect()
+}
+
+fn list(shape: Shape) -> String {
+    match shape {
+        Shape::Map { c, h, w } => format!("{c}, {h}, {w}"),
+        Shape::Flat { n } => n.to_string(),
+    }
+}
+
+impl TorchError {
+    /// What went wrong.
+    pub fn kind(&self) -> &TorchErrorKind {
+        &self.kind
+    }
+
+    /// The node where it went wrong, if it was one.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    pub(super) fn at(self, node: &str) -> Self {
+        Self {
+            node: Some(node.to_owned()),
+            ..self
+        }
+    }
+
+    pub(super) fn file(path: &Path, message: impl fmt::Display) -> Self {
+        TorchErrorKind::File {
+            path: path.to_owned(),
+            message: first_line(&message.to_string()),
+        }
+        .into()
+    }
+}
+
+impl From<TorchErrorKind> for TorchError {
+    fn from(kind: TorchErrorKind) -> Self {
+        Self {
+            node: None,
+            kind: Box::new(kind),
+        }
+    }
+}
+
+impl From<tch::TchError> for TorchError {
+    fn from(error: tch::TchError) -> Self {
+        let text = match error {
+            tch::TchError::Torch(text) => text,
+            other => other.to_string(),
+        };
+        TorchErrorKind::Libtorch(first_line(&text)).into()
+    }
+}
+
+impl fmt::Display for TorchError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.node {
+            Some(node) => write!(f, "at {node}: {}", self.kind),
+            None => write!(f, "{}", self.kind),
+        }
+    }
+}
+
+impl std::error::Error for TorchError {}
+
+/// The rest of a C++ message is a stack of frames that says nothing to a user.
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().trim().to_owned()
+}

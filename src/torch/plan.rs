@@ -1,0 +1,256 @@
+//! What a net runs, step by step: live nodes only, with the moment at which each value is no longer needed.
+
+use super::error::{TorchError, TorchErrorKind};
+use crate::ir::ops::{Act, PoolKind, UpsampleMode};
+use crate::ir::params::Param;
+use crate::ir::{Graph, Op, ValueId};
+use std::ops::Range;
+use tch::Tensor;
+
+/// One node to run.
+#[derive(Debug)]
+struct Step {
+    node: ValueId,
+    /// Its parameters, in the list of [`Graph::parameters`].
+    params: Range<usize>,
+    /// Values that nobody reads after it.
+    frees: Vec<ValueId>,
+    /// Whether the first input may be overwritten: nobody else reads it and it is no view of another value.
+    in_place: bool,
+}
+
+/// The steps of a graph.
+#[derive(Debug)]
+pub(super) struct Plan {
+    steps: Vec<Step>,
+}
+
+impl Plan {
+    pub(super) fn new(graph: &Graph, params: &[Param]) -> Self {
+        let live = graph.live();
+        let is_live = |id: &ValueId| live[id.index()];
+        let mut uses = vec![0usize; graph.nodes().len()];
+        let mut last_use: Vec<Option<ValueId>> = vec![None; graph.nodes().len()];
+        for id in graph.ids().filter(is_live) {
+            for input in graph.inputs(id) {
+                uses[input.index()] += 1;
+                last_use[input.index()] = Some(id);
+            }
+        }
+        for output in graph.outputs() {
+            uses[output.index()] += 1;
+            last_use[output.index()] = None;
+        }
+        let mut next = 0;
+        let mut steps = Vec::new();
+        for id in graph.ids() {
+            let owned = params[next..].iter().take_while(|p| p.node == id).count();
+            let range = next..next + owned;
+            next += owned;
+            if !is_live(&id) {
+                continue;
+            }
+            let inputs = graph.inputs(id);
+            let mut frees: Vec<ValueId> = inputs
+                .iter()
+                .copied()
+                .filter(|input| last_use[input.index()] == Some(id))
+                .collect();
+            frees.sort_unstable();
+            frees.dedup();
+            let in_place = inputs.first().is_some_and(|first| {
+                uses[first.index()] == 1
+                    && is_fresh(graph, *first)
+                    && graph.shape(*first) == graph.shape(id)
+            });
+            steps.push(Step {
+                node: id,
+                params: range,
+                frees,
+                in_place,
+            });
+        }
+        Self { steps }
+    }
+
+    /// Runs all steps. `inputs` fit the graph, as the net has checked.
+    pub(super) fn run(
+        &self,
+        graph: &Graph,
+        params: &[Tensor],
+        inputs: &[Tensor],
+    ) -> Result<Vec<Tensor>, TorchError> {
+        let mut values: Vec<Option<Tensor>> = Vec::new();
+        values.resize_with(graph.nodes().len(), || None);
+        for step in &self.steps {
+            let out = step
+                .run(graph, &params[step.params.clone()], inputs, &mut values)
+                .map_err(|error| match graph.name(step.node) {
+                    "" => error,
+                    name => error.at(name),
+                })?;
+            for id in &step.frees {
+                values[id.index()] = None;
+            }
+            values[step.node.index()] = Some(out);
+        }
+        // every output is live and is freed by nobody, so it is there
+        let outputs = graph.outputs().iter();
+        Ok(outputs
+            .filter_map(|id| values[id.index()].as_ref().map(Tensor::shallow_clone))
+            .collect())
+    }
+}
+
+/// True where the op writes memory of its own: not an input of the net, not a view.
+fn is_fresh(graph: &Graph, id: ValueId) -> bool {
+    match graph.node(id).op {
+        Op::Input { .. } | Op::Slice(_) | Op::Flatten(_) | Op::Dropout(_) => false,
+        Op::Concat(_) => graph.inputs(id).len() > 1,
+        Op::Shuffle(s) => s.groups > 1,
+        Op::Upsample(up) => {
+            let before = graph.inputs(id).first().map(|x| graph.shape(*x).hw());
+            before != Some((up.size[0], up.size[1]))
+        }
+        Op::Conv(_)
+        | Op::BatchNorm(_)
+        | Op::Act(_)
+        | Op::MaxPool(_)
+        | Op::AvgPool(_)
+        | Op::GlobalPool(_)
+        | Op::Linear(_)
+        | Op::Add(_)
+        | Op::Mul(_)
+        | Op::Zero => true,
+    }
+}
+
+fn wide(pair: [u32; 2]) -> [i64; 2] {
+    pair.map(i64::from)
+}
+
+impl Step {
+    fn run(
+        &self,
+        graph: &Graph,
+        params: &[Tensor],
+        net_inputs: &[Tensor],
+        values: &mut [Option<Tensor>],
+    ) -> Result<Tensor, TorchError> {
+        let ids = graph.inputs(self.node);
+        let op = graph.node(self.node).op;
+        if let Op::Input { index, .. } = op {
+            let given = net_inputs.get(index as usize).map(Tensor::shallow_clone);
+            return given.ok_or_else(|| {
+                let expected = index as usize + 1;
+                let got = net_inputs.len();
+                TorchErrorKind::InputCount { expected, got }.into()
+            });
+        }
+        let overwrites = self.in_place && matches!(op, Op::Act(_) | Op::Add(_));
+        if overwrites && let Some(mut x) = values[ids[0].index()].take() {
+            if let Op::Act(act) = op {
+                return act_in_place(act, x, params);
+            }
+            for other in ids[1..].iter().filter_map(|id| values[id.index()].as_ref()) {
+                x = x.f_add_(other)?;
+            }
+            return Ok(x);
+        }
+        // inputs stand before their node, are live with it, and are freed after their last reader
+        let xs: Vec<&Tensor> = ids
+            .iter()
+            .filter_map(|id| values[id.index()].as_ref())
+            .collect();
+        let x = xs[0];
+        Ok(match op {
+            Op::Input { .. } => x.shallow_clone(),
+            Op::Conv(k) => x.f_conv2d(
+                &params[0],
+                params.get(1),
+                wide(k.stride),
+                wide(k.padding),
+                wide(k.dilation),
+                i64::from(k.groups),
+            )?,
+            Op::BatchNorm(bn) => x.f_batch_norm(
+                Some(&params[0]),
+                Some(&params[1]),
+                Some(&params[2]),
+                Some(&params[3]),
+                false,
+                0.0,
+                bn.eps.0,
+                true,
+            )?,
+            Op::Act(Act::Prelu) => x.f_prelu(&params[0])?,
+            Op::Act(Act::Relu) => x.f_relu()?,
+            Op::Act(Act::Relu6) => x.f_relu6()?,
+            Op::Act(Act::Silu) => x.f_silu()?,
+            Op::Act(Act::Hswish) => x.f_hardswish()?,
+            Op::Act(Act::Sigmoid) => x.f_sigmoid()?,
+            Op::Act(Act::Hsigmoid) => x.f_hardsigmoid()?,
+            Op::MaxPool(p) => x.f_max_pool2d(
+                wide(p.kernel_size),
+                wide(p.stride),
+                wide(p.padding),
+                [1, 1],
+                p.ceil_mode,
+            )?,
+            Op::AvgPool(p) => x.f_avg_pool2d(
+                wide(p.kernel_size),
+                wide(p.stride),
+                wide(p.padding),
+                p.ceil_mode,
+                p.count_include_pad,
+                None,
+            )?,
+            Op::GlobalPool(p) => match p.kind {
+                PoolKind::Avg => x.f_adaptive_avg_pool2d([1, 1])?,
+                PoolKind::Max => x.f_amax([2, 3].as_slice(), true)?,
+            },
+            Op::Upsample(up) => match up.mode {
+                UpsampleMode::Nearest => x.f_upsample_nearest2d(wide(up.size), None, None)?,
+                UpsampleMode::Bilinear => {
+                    x.f_upsample_bilinear2d(wide(up.size), false, None, None)?
+                }
+            },
+            Op::Linear(_) => x.f_linear(&params[0], params.get(1))?,
+            Op::Add(_) => fold(&xs, Tensor::f_add)?,
+            Op::Mul(_) => fold(&xs, Tensor::f_mul)?,
+            Op::Concat(_) if xs.len() == 1 => x.shallow_clone(),
+            Op::Concat(_) => Tensor::f_cat(&xs, 1)?,
+            Op::Slice(s) => x.f_narrow(1, i64::from(s.begin), i64::from(s.end - s.begin))?,
+            Op::Shuffle(s) if s.groups == 1 => x.shallow_clone(),
+            Op::Shuffle(s) => x.f_channel_shuffle(i64::from(s.groups))?,
+            Op::Flatten(_) => x.f_flatten(1, -1)?,
+            Op::Dropout(_) => x.shallow_clone(),
+            Op::Zero => x.f_zeros_like()?,
+        })
+    }
+}
+
+/// The activation over its own input, where libtorch has such a form.
+fn act_in_place(act: Act, mut x: Tensor, params: &[Tensor]) -> Result<Tensor, TorchError> {
+    Ok(match act {
+        Act::Relu => x.f_relu_()?,
+        Act::Relu6 => x.f_relu6_()?,
+        Act::Silu => x.f_silu_()?,
+        Act::Hswish => x.f_hardswish_()?,
+        Act::Sigmoid => x.f_sigmoid_()?,
+        Act::Hsigmoid => x.f_hardsigmoid_()?,
+        Act::Prelu => x.f_prelu(&params[0])?,
+    })
+}
+
+fn fold(
+    xs: &[&Tensor],
+    join: impl Fn(&Tensor, &Tensor) -> Result<Tensor, tch::TchError>,
+) -> Result<Tensor, TorchError> {
+    // shape inference asks for two inputs or more
+    let mut sum = join(xs[0], xs[1])?;
+    for x in &xs[2..] {
+        sum = join(&sum, x)?;
+    }
+    Ok(sum)
+}
