@@ -212,9 +212,7 @@ impl Net {
 }
 
 fn check(params: &[Param]) -> Result<(), TorchError> {
-    let total = params
-        .iter()
-        .fold(0u64, |n, p| n.saturating_add(p.elems()));
+    let total = params.iter().fold(0u64, |n, p| n.saturating_add(p.elems()));
     if total > MAX_PARAMS {
         return Err(TorchErrorKind::TooLarge {
             params: total,
