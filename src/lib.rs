@@ -18,6 +18,7 @@ pub mod fuse;
 pub mod ir;
 #[cfg(feature = "torch")]
 pub mod measure;
+pub mod search;
 pub mod space;
 #[cfg(feature = "torch")]
 pub mod torch;
