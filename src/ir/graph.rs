@@ -82,6 +82,17 @@ impl Graph {
         self.names.get(id.index()).map_or("", String::as_str)
     }
 
+    /// Names of all nodes, by number; empty where the graph was built without names.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Input nodes.
+    pub fn input_count(&self) -> usize {
+        let is_input = |node: &&Node| matches!(node.op, Op::Input { .. });
+        self.nodes.iter().filter(is_input).count()
+    }
+
     /// Names of the inputs, by input index; empty where the graph was built without names.
     pub fn input_names(&self) -> &[String] {
         &self.input_names
@@ -95,6 +106,38 @@ impl Graph {
     /// Where in the document the node comes from, where the graph was built with names.
     pub fn origin(&self, id: ValueId) -> Option<&JsonPath> {
         self.origins.get(self.node(id).origin as usize)
+    }
+
+    pub(super) fn origin_count(&self) -> usize {
+        self.origins.len()
+    }
+
+    /// Appends a node as it is told; for readers, which verify the whole.
+    pub(super) fn push_unchecked(&mut self, op: Op, shape: Shape, inputs: &[ValueId]) {
+        let first_input = self.edges.len() as u32;
+        self.edges.extend_from_slice(inputs);
+        self.nodes.push(Node {
+            op,
+            shape,
+            first_input,
+            input_count: inputs.len() as u32,
+            origin: 0,
+        });
+    }
+
+    pub(super) fn set_names(
+        &mut self,
+        nodes: Vec<String>,
+        inputs: Vec<String>,
+        outputs: Vec<String>,
+    ) {
+        self.names = nodes;
+        self.input_names = inputs;
+        self.output_names = outputs;
+    }
+
+    pub(super) fn set_outputs(&mut self, outputs: Vec<ValueId>) {
+        self.outputs = outputs;
     }
 
     /// For each node whether an output needs it. Dead nodes keep their parameters (published counts have such nets)

@@ -4,14 +4,16 @@
 //! Weights are attributes of the op, not values. The batch is not in the graph: every shape is that of one sample.
 //! The op set is closed: readers match [`Op`] without a wildcard, so a new op is a list of compile errors.
 //!
-//! Invariants, which the verifier checks: a node's inputs stand before it; its stored shape is the one that its op infers
-//! from its inputs' shapes; outputs exist; names are unique where they are kept.
+//! The invariants stand in [`verify`](mod@verify). A graph prints as text ([`text`]), which parses back.
 
 pub mod graph;
 pub mod ops;
 pub mod params;
 pub mod shape;
+pub mod text;
+pub mod verify;
 
 pub use graph::{Graph, GraphBuilder, Node, ValueId};
 pub use ops::Op;
 pub use shape::{Shape, ShapeError};
+pub use verify::{Violation, verify};

@@ -1,5 +1,6 @@
 //! Shapes of one sample, and what can be wrong with them.
 
+use super::ops::Real;
 use std::fmt;
 
 /// The shape of a value for one sample; the batch axis is not part of it.
@@ -195,6 +196,16 @@ pub enum ShapeError {
     TooLarge {
         /// The shape.
         shape: Shape,
+    },
+    /// A real parameter outside 0 to 1, or no number.
+    #[error("{op} needs {what} between 0 and 1, got {}", value.0)]
+    OutOfRange {
+        /// The op.
+        op: &'static str,
+        /// The parameter.
+        what: &'static str,
+        /// Its value.
+        value: Real,
     },
     /// More weights than [`MAX_WEIGHTS`].
     #[error("{op} has more than 2^40 weights")]

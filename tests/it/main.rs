@@ -1,7 +1,12 @@
-//! Integration tests, one binary.
+//! Integration tests, one binary: each further one would link everything again.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod counts;
+mod floors;
 mod fuse;
+mod graph;
+mod naive;
+mod random;
 mod tables;
 #[cfg(feature = "torch")]
 mod torch;

@@ -145,7 +145,9 @@ impl Op {
             Op::Add(_) => join::infer_broadcast("add", inputs)?,
             Op::Mul(_) => join::infer_broadcast("mul", inputs)?,
             Op::Concat(concat) => concat.infer(inputs)?,
-            Op::BatchNorm(_) | Op::Act(_) | Op::Dropout(_) | Op::Zero => one(self.name())?,
+            Op::BatchNorm(bn) => bn.infer(one("batch_norm")?)?,
+            Op::Dropout(dropout) => dropout.infer(one("dropout")?)?,
+            Op::Act(_) | Op::Zero => one(self.name())?,
         };
         shape.checked()
     }

@@ -1,5 +1,8 @@
 //! Batch normalisation and dropout.
 
+use crate::ir::shape::{Shape, ShapeError};
+use std::ops::RangeInclusive;
+
 /// A real parameter that compares and hashes by its bits.
 #[derive(Clone, Copy, Debug)]
 pub struct Real(pub f64);
@@ -25,6 +28,34 @@ impl std::hash::Hash for Real {
 pub struct BatchNorm {
     /// Added to the variance.
     pub eps: Real,
+}
+
+impl BatchNorm {
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        in_range("batch_norm", "eps", self.eps.0, 0.0..=1.0).and(Ok(input))
+    }
+}
+
+impl Dropout {
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        in_range("dropout", "p", self.p.0, 0.0..=1.0).and(Ok(input))
+    }
+}
+
+fn in_range(
+    op: &'static str,
+    what: &'static str,
+    value: f64,
+    range: RangeInclusive<f64>,
+) -> Result<(), ShapeError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(ShapeError::OutOfRange {
+        op,
+        what,
+        value: Real(value),
+    })
 }
 
 impl Default for BatchNorm {
