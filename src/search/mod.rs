@@ -4,5 +4,6 @@
 
 pub mod front;
 pub mod hypervolume;
+pub mod journal;
 pub mod metric;
 pub mod objective;

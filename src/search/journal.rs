@@ -1,0 +1,530 @@
+//! The journal of a run: an append-only file of JSON lines that a killed process leaves in order.
+//!
+//! Invariants:
+//! - Line `k` is `{"seq":k,…,"crc":"xxxxxxxx"}`; the checksum (CRC-32) is of all bytes before `,"crc"`.
+//! - Line 0 is the header: what the run depends on.
+//! - Lines are only ever added, each by one `write` of whole lines, by the one process that holds the lock.
+//!
+//! What is promised: a row that the writer took is safe from `kill -9` once written, which is at once, and from a power
+//! cut once synced: within 200 ms or 1000 rows, and before [`Writer::finish`] returns.
+
+use crate::base::file::sync_folder;
+use serde_json::Value;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+/// The format that headers name.
+pub const FORMAT: &str = "blocksmith-journal/1";
+
+const SYNC_EVERY: Duration = Duration::from_millis(200);
+const SYNC_ROWS: u64 = 1000;
+/// Messages that may wait; a slow disk then slows the search down instead of filling memory.
+const IN_FLIGHT: usize = 16;
+
+/// What is wrong with a journal.
+#[derive(Debug, thiserror::Error)]
+#[error("journal {}: {kind}", .path.display())]
+pub struct JournalError {
+    path: PathBuf,
+    kind: JournalErrorKind,
+}
+
+impl JournalError {
+    fn new(path: &Path, kind: JournalErrorKind) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            kind,
+        }
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> &JournalErrorKind {
+        &self.kind
+    }
+
+    /// A row whose checksum is right but that is not what it should be.
+    pub(super) fn unfit(path: &Path, line: u64, what: impl Into<String>) -> Self {
+        let what = what.into();
+        Self::new(path, JournalErrorKind::Unfit { line, what })
+    }
+}
+
+/// The ways in which a journal can be wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalErrorKind {
+    /// The system refuses.
+    #[error("{doing}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Another process has it.
+    #[error("another process is writing to it")]
+    Locked,
+    /// It was there before.
+    #[error("is there already; resume that run, or choose another folder")]
+    Exists,
+    /// Bytes in the middle are not what was written.
+    #[error("damaged in line {line} (byte {byte}): {what}; restore it from a copy, or start over")]
+    Damaged {
+        /// The line, from 1.
+        line: u64,
+        /// Where the line starts, from 0.
+        byte: u64,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// It belongs to another search.
+    #[error("belongs to another search:{}", .differences.iter().map(|d| format!("\n  {d}")).collect::<String>())]
+    Other {
+        /// Each field that differs: name, what the journal has, what this search has.
+        differences: Vec<String>,
+    },
+    /// A row does not belong here.
+    #[error("line {line} does not fit: {what}")]
+    Unfit {
+        /// The line, from 1.
+        line: u64,
+        /// Why.
+        what: String,
+    },
+}
+
+/// Whether a journal may be there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// It must not.
+    New,
+    /// It is read if it is there.
+    Resume,
+}
+
+/// A journal that is locked and at its end.
+#[derive(Debug)]
+pub struct Journal {
+    path: PathBuf,
+    file: File,
+    next: u64,
+}
+
+impl Journal {
+    /// Opens or creates a journal, locks it, compares its header with `header`, hands each row to `row` (its line from
+    /// 1 and its text), and cuts off a last line that a killed process left unfinished.
+    ///
+    /// # Errors
+    /// See [`JournalErrorKind`]; nothing has been changed then, but that the file may have been created.
+    pub fn open(
+        path: &Path,
+        start: Start,
+        header: &Value,
+        mut row: impl FnMut(u64, &str) -> Result<(), String>,
+    ) -> Result<Self, JournalError> {
+        let failed =
+            |doing| move |source| JournalError::new(path, JournalErrorKind::Io { doing, source });
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(failed("cannot open"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(JournalError::new(path, JournalErrorKind::Locked));
+            }
+            Err(TryLockError::Error(e)) => return Err(failed("cannot lock")(e)),
+        }
+        let length = file.metadata().map_err(failed("cannot read"))?.len();
+        if start == Start::New && length > 0 {
+            return Err(JournalError::new(path, JournalErrorKind::Exists));
+        }
+        let (next, good) = read(path, &mut file, header, &mut row)?;
+        if good < length {
+            file.set_len(good).map_err(failed("cannot shorten"))?;
+        }
+        let at_end = file.seek(SeekFrom::Start(good));
+        at_end.map_err(failed("cannot read"))?;
+        let mut journal = Self {
+            path: path.to_path_buf(),
+            file,
+            next,
+        };
+        if next == 0 {
+            let mut line = Vec::new();
+            frame(&mut line, 0, inner(&header.to_string()));
+            journal.next = 1;
+            let written = journal.file.write_all(&line);
+            let synced = written.and_then(|()| journal.file.sync_all());
+            let synced = synced.and_then(|()| sync_folder(path));
+            synced.map_err(failed("cannot write"))?;
+        }
+        Ok(journal)
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Starts the one thread that writes.
+    pub fn writer(self) -> Writer {
+        let (rows, receiver) = sync_channel(IN_FLIGHT);
+        let thread = std::thread::spawn(move || self.write(&receiver));
+        Writer { rows, thread }
+    }
+
+    fn write(mut self, rows: &Receiver<Vec<String>>) -> Result<u64, JournalError> {
+        let failed = |path: &Path| {
+            let path = path.to_path_buf();
+            move |source| {
+                let doing = "cannot write";
+                JournalError::new(&path, JournalErrorKind::Io { doing, source })
+            }
+        };
+        let (mut lines, mut unsynced) = (Vec::new(), 0u64);
+        let mut synced = Instant::now();
+        loop {
+            let wait = match unsynced {
+                0 => Duration::from_secs(3600),
+                _ => SYNC_EVERY.saturating_sub(synced.elapsed()),
+            };
+            match rows.recv_timeout(wait) {
+                Ok(bodies) => {
+                    if unsynced == 0 {
+                        synced = Instant::now();
+                    }
+                    lines.clear();
+                    for body in &bodies {
+                        frame(&mut lines, self.next, body);
+                        self.next += 1;
+                    }
+                    unsynced += bodies.len() as u64;
+                    self.file.write_all(&lines).map_err(failed(&self.path))?;
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if unsynced > 0 && (unsynced >= SYNC_ROWS || synced.elapsed() >= SYNC_EVERY) {
+                self.file.sync_data().map_err(failed(&self.path))?;
+                unsynced = 0;
+            }
+        }
+        self.file.sync_data().map_err(failed(&self.path))?;
+        Ok(self.next)
+    }
+}
+
+/// The way to the thread that writes a journal.
+#[derive(Debug)]
+pub struct Writer {
+    rows: SyncSender<Vec<String>>,
+    thread: JoinHandle<Result<u64, JournalError>>,
+}
+
+impl Writer {
+    /// Hands over rows, each the inside of a JSON object without its braces. Waits while many are in flight. False where
+    /// the thread has given up: [`finish`](Self::finish) then says why.
+    #[must_use]
+    pub fn add(&self, rows: Vec<String>) -> bool {
+        rows.is_empty() || self.rows.send(rows).is_ok()
+    }
+
+    /// Waits until all is written and synced; gives the number of lines in the journal.
+    ///
+    /// # Errors
+    /// The first failure to write. All rows before it are safe.
+    pub fn finish(self) -> Result<u64, JournalError> {
+        drop(self.rows);
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// Adds one line.
+fn frame(lines: &mut Vec<u8>, seq: u64, body: &str) {
+    let start = lines.len();
+    lines.extend_from_slice(b"{\"seq\":");
+    lines.extend_from_slice(seq.to_string().as_bytes());
+    lines.push(b',');
+    lines.extend_from_slice(body.as_bytes());
+    let crc = crc32fast::hash(lines.get(start..).unwrap_or_default());
+    lines.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}\n").as_bytes());
+}
+
+/// An object's text without its braces.
+fn inner(object: &str) -> &str {
+    object
+        .strip_prefix('{')
+        .and_then(|t| t.strip_suffix('}'))
+        .unwrap_or(object)
+}
+
+/// Length of `,"crc":"xxxxxxxx"}` and the line end.
+const TAIL: usize = 19;
+
+/// Checks all lines; gives their number and where the last whole one ends.
+fn read(
+    path: &Path,
+    file: &mut File,
+    header: &Value,
+    row: &mut dyn FnMut(u64, &str) -> Result<(), String>,
+) -> Result<(u64, u64), JournalError> {
+    let mut reader = BufReader::with_capacity(1 << 18, file);
+    let (mut line, mut seq, mut good) = (Vec::new(), 0u64, 0u64);
+    loop {
+        line.clear();
+        reader.read_until(b'\n', &mut line).map_err(|source| {
+            let doing = "cannot read";
+            JournalError::new(path, JournalErrorKind::Io { doing, source })
+        })?;
+        if line.last() != Some(&b'\n') {
+            return Ok((seq, good));
+        }
+        let body = unframe(&line, seq).map_err(|what| {
+            let (line, byte) = (seq + 1, good);
+            JournalError::new(path, JournalErrorKind::Damaged { line, byte, what })
+        })?;
+        if seq == 0 {
+            compare(path, body, header)?;
+        } else {
+            row(seq + 1, body).map_err(|what| JournalError::unfit(path, seq + 1, what))?;
+        }
+        seq += 1;
+        good += line.len() as u64;
+    }
+}
+
+/// The body of a line, if it is whole and in its place.
+fn unframe(line: &[u8], seq: u64) -> Result<&str, &'static str> {
+    let torn = "it is not a line of a journal";
+    let end = line.len().checked_sub(TAIL).ok_or(torn)?;
+    let (start, tail) = line.split_at_checked(end).ok_or(torn)?;
+    let crc = tail
+        .strip_prefix(b",\"crc\":\"")
+        .and_then(|t| t.strip_suffix(b"\"}\n"))
+        .and_then(|t| std::str::from_utf8(t).ok())
+        .filter(|t| t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
+        .and_then(|t| u32::from_str_radix(t, 16).ok())
+        .ok_or(torn)?;
+    if crc32fast::hash(start) != crc {
+        return Err("its checksum is wrong");
+    }
+    let prefix = format!("{{\"seq\":{seq},");
+    let body = start.strip_prefix(prefix.as_bytes());
+    let body = body.ok_or("its sequence number is wrong")?;
+    std::str::from_utf8(body).map_err(|_| torn)
+}
+
+/// Refuses a journal whose header says something else, naming each field.
+fn compare(path: &Path, body: &str, header: &Value) -> Result<(), JournalError> {
+    let found: Value = serde_json::from_str(&format!("{{{body}}}"))
+        .map_err(|e| JournalError::unfit(path, 1, e.to_string()))?;
+    let mut differences = Vec::new();
+    differ("", &found, header, &mut differences);
+    if differences.is_empty() {
+        return Ok(());
+    }
+    let kind = JournalErrorKind::Other { differences };
+    Err(JournalError::new(path, kind))
+}
+
+fn differ(at: &str, found: &Value, wanted: &Value, out: &mut Vec<String>) {
+    let absent = Value::Null;
+    match (found, wanted) {
+        (Value::Object(a), Value::Object(b)) => {
+            let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
+            keys.sort_unstable();
+            keys.dedup();
+            for key in keys {
+                let at = match at {
+                    "" => key.clone(),
+                    at => format!("{at}.{key}"),
+                };
+                let (a, b) = (a.get(key), b.get(key));
+                differ(&at, a.unwrap_or(&absent), b.unwrap_or(&absent), out);
+            }
+        }
+        (a, b) if a != b => out.push(format!("{at}: the journal has {a}, this search {b}")),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+    use std::fs;
+
+    fn header() -> Value {
+        json!({"format": FORMAT, "seed": 7, "settings": {"algorithm": "random"}})
+    }
+
+    /// The rows that a journal holds, opened for resuming.
+    fn rows(path: &Path) -> Result<Vec<String>, JournalError> {
+        let mut rows = Vec::new();
+        Journal::open(path, Start::Resume, &header(), |_, row| {
+            rows.push(row.to_owned());
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    fn body(k: usize) -> String {
+        format!("\"trial\":{k},\"note\":\"ä {}\"", "x".repeat(k))
+    }
+
+    fn write(path: &Path, from: usize, to: usize) -> u64 {
+        let journal = Journal::open(path, Start::Resume, &header(), |_, _| Ok(())).unwrap();
+        let writer = journal.writer();
+        assert!(writer.add((from..to).map(body).collect()));
+        writer.finish().unwrap()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        assert_eq!(write(&path, 0, 3), 4);
+        assert_eq!(write(&path, 3, 5), 6);
+        assert_eq!(rows(&path).unwrap(), (0..5).map(body).collect::<Vec<_>>());
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            serde_json::from_str::<Value>(line).unwrap();
+        }
+        let error = Journal::open(&path, Start::New, &header(), |_, _| Ok(())).unwrap_err();
+        assert!(matches!(error.kind(), JournalErrorKind::Exists), "{error}");
+    }
+
+    #[test]
+    fn a_torn_last_line_is_cut_off_wherever_it_tore() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        write(&path, 0, 2);
+        let before = fs::read(&path).unwrap();
+        write(&path, 2, 3);
+        let whole = fs::read(&path).unwrap();
+        for cut in before.len()..whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(rows(&path).unwrap(), [body(0), body(1)], "cut at {cut}");
+            assert_eq!(fs::read(&path).unwrap(), before, "cut at {cut}");
+            write(&path, 2, 3);
+            assert_eq!(fs::read(&path).unwrap(), whole, "cut at {cut}");
+        }
+        // a header that tore is as good as none
+        let header = before.iter().position(|b| *b == b'\n').unwrap();
+        for cut in 0..=header {
+            fs::write(&path, &before[..cut]).unwrap();
+            assert!(rows(&path).unwrap().is_empty(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn a_flipped_bit_is_refused_with_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        write(&path, 0, 3);
+        let whole = fs::read(&path).unwrap();
+        let mut starts = vec![0];
+        starts.extend(
+            (0..whole.len())
+                .filter(|&i| whole[i] == b'\n')
+                .map(|i| i + 1),
+        );
+        for at in 0..whole.len() - 1 {
+            let mut flipped = whole.clone();
+            flipped[at] ^= 1 << (at % 8);
+            fs::write(&path, &flipped).unwrap();
+            let error = rows(&path).unwrap_err();
+            let JournalErrorKind::Damaged { line, byte, .. } = error.kind() else {
+                panic!("byte {at}: {error}");
+            };
+            // a lost line end makes one line of two, which starts where the first did
+            let expected = starts.partition_point(|s| *s <= at);
+            assert_eq!(*line as usize, expected, "byte {at}");
+            assert_eq!(*byte as usize, starts[expected - 1], "byte {at}");
+            assert_eq!(fs::read(&path).unwrap(), flipped, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn a_line_lost_or_doubled_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        write(&path, 0, 3);
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        for order in [
+            vec![0, 1, 3],
+            vec![0, 1, 1, 2, 3],
+            vec![0, 2, 1, 3],
+            vec![1, 2, 3],
+        ] {
+            let text: String = order.iter().map(|&i| format!("{}\n", lines[i])).collect();
+            fs::write(&path, text).unwrap();
+            let error = rows(&path).unwrap_err().to_string();
+            assert!(error.contains("its sequence number is wrong"), "{error}");
+        }
+    }
+
+    #[test]
+    fn another_search_is_refused_with_the_fields_that_differ() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        write(&path, 0, 1);
+        let other =
+            json!({"format": FORMAT, "seed": 8, "settings": {"algorithm": "random", "batch": 4}});
+        let error = Journal::open(&path, Start::Resume, &other, |_, _| Ok(())).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("seed: the journal has 7, this search 8"),
+            "{text}"
+        );
+        assert!(
+            text.contains("settings.batch: the journal has null, this search 4"),
+            "{text}"
+        );
+        assert!(!text.contains("algorithm"), "{text}");
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let held = Journal::open(&path, Start::New, &header(), |_, _| Ok(())).unwrap();
+        let error = rows(&path).unwrap_err();
+        assert!(matches!(error.kind(), JournalErrorKind::Locked), "{error}");
+        drop(held);
+        assert!(rows(&path).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = rows(Path::new("nowhere/journal.jsonl"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("nowhere/journal.jsonl: cannot open"),
+            "{error}"
+        );
+    }
+
+    /// The device that is always full stands for a full disk.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_told() {
+        let journal = Journal {
+            path: "journal.jsonl".into(),
+            file: OpenOptions::new().write(true).open("/dev/full").unwrap(),
+            next: 1,
+        };
+        let writer = journal.writer();
+        while writer.add(vec![body(1)]) {}
+        let error = writer.finish().unwrap_err().to_string();
+        assert!(error.contains("cannot write: No space left"), "{error}");
+    }
+}
