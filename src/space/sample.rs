@@ -1,0 +1,323 @@
+//! Drawing assignments: bounded, and telling which constraint is to blame where nothing fits.
+
+use super::Space;
+use super::ast::{Condition, DecisionId, Val};
+use super::decision::{Assignment, INACTIVE, MAX_REDRAWS, Need, Step};
+use super::value::ValueError;
+use crate::base::diag::Diagnostic;
+use crate::base::rng::Rng;
+use crate::expr::{Scalar, Scope};
+
+/// The most draws until one meets the constraints.
+pub const MAX_TRIES: u32 = 1000;
+
+/// Why there is no sample.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SampleError(Box<DiagnosticText>);
+
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{}", .0.render(None))]
+struct DiagnosticText(Diagnostic);
+
+impl SampleError {
+    fn new(diagnostic: Diagnostic) -> Self {
+        Self(Box::new(DiagnosticText(diagnostic)))
+    }
+
+    /// What to tell the person, with the place to blame.
+    pub fn diagnostic(&self) -> &Diagnostic {
+        &self.0.0
+    }
+}
+
+/// Memory that draws share.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    pub vars: Vec<Scalar>,
+    pub guards: Vec<bool>,
+}
+
+/// What turned a draw down.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Refusal {
+    /// This constraint is false.
+    Constraint(u32),
+    /// This constraint has no value.
+    Unsound(u32, ValueError),
+    /// This variable has no value.
+    Var(u32, ValueError),
+}
+
+impl Space {
+    /// An assignment drawn from the space as its weights and distributions say, among those that meet the
+    /// constraints.
+    ///
+    /// # Errors
+    /// After [`MAX_TRIES`] draws that the constraints turned down, and where a distribution gives no value inside its
+    /// ends.
+    pub fn sample(&self, rng: &mut Rng) -> Result<Assignment, SampleError> {
+        self.complete(&[], rng)
+    }
+
+    /// An assignment with the values of a wish list (in the order of the decisions; a short list wishes nothing of the
+    /// rest) where they are active and exist, and drawn ones elsewhere. This is what mutation and crossover need: wish
+    /// the values to keep.
+    ///
+    /// # Errors
+    /// As [`Space::sample`]. Where the wishes settle all variables, one draw that is turned down is enough.
+    pub fn complete(
+        &self,
+        wishes: &[Option<u32>],
+        rng: &mut Rng,
+    ) -> Result<Assignment, SampleError> {
+        let mut scratch = Scratch::default();
+        let mut values = vec![INACTIVE; self.decisions.len()];
+        self.draw_vars(&mut values, wishes, rng, &mut scratch)?;
+        self.settle(&mut values, &mut scratch, |_, d| self.pick(d, wishes, rng))?;
+        Ok(Assignment(values))
+    }
+
+    /// The wished, fixed or drawn value of one decision.
+    fn pick(&self, d: u32, wishes: &[Option<u32>], rng: &mut Rng) -> Result<u32, SampleError> {
+        let Some(decision) = self.decisions.get(d as usize) else {
+            return Ok(INACTIVE);
+        };
+        if let Some(fixed) = decision.fixed {
+            return Ok(fixed);
+        }
+        if let Some(wish) = wishes
+            .get(d as usize)
+            .copied()
+            .flatten()
+            .filter(|w| *w < decision.count())
+        {
+            return Ok(wish);
+        }
+        decision.domain.draw(rng).ok_or_else(|| {
+            let text =
+                format!("no draw of the distribution fell inside its ends in {MAX_REDRAWS} tries");
+            SampleError::new(Diagnostic::error(self.path(decision.origin), text))
+        })
+    }
+
+    /// Draws the decisions of `vars` until the constraints are met; leaves the variables in the scratch.
+    fn draw_vars(
+        &self,
+        values: &mut [u32],
+        wishes: &[Option<u32>],
+        rng: &mut Rng,
+        scratch: &mut Scratch,
+    ) -> Result<(), SampleError> {
+        let settled = |d: usize| {
+            let decision = self.decisions.get(d);
+            decision.is_none_or(|d| d.fixed.is_some() || d.count() == 1)
+                || wishes
+                    .get(d)
+                    .copied()
+                    .flatten()
+                    .is_some_and(|w| decision.is_some_and(|d| w < d.count()))
+        };
+        let tries = if (0..self.var_decisions as usize).all(settled) {
+            1
+        } else {
+            MAX_TRIES
+        };
+        let mut refusals: Vec<(Refusal, u32)> = Vec::new();
+        for _ in 0..tries {
+            for d in 0..self.var_decisions {
+                let value = self.pick(d, wishes, rng)?;
+                if let Some(place) = values.get_mut(d as usize) {
+                    *place = value;
+                }
+            }
+            let Some(refusal) = self.refusal(values, scratch) else {
+                return Ok(());
+            };
+            match refusals.iter_mut().find(|(r, _)| same_culprit(*r, refusal)) {
+                Some((_, times)) => *times += 1,
+                None => refusals.push((refusal, 1)),
+            }
+        }
+        Err(SampleError::new(self.blame(
+            tries,
+            &refusals,
+            &scratch.vars,
+        )))
+    }
+
+    /// Evaluates variables and constraints.
+    pub(super) fn refusal(&self, values: &[u32], scratch: &mut Scratch) -> Option<Refusal> {
+        if let Err((slot, error)) = self.vars_of(values, &mut scratch.vars) {
+            return Some(Refusal::Var(slot, error));
+        }
+        let scope = Scope::of(&scratch.vars);
+        self.ast
+            .constraints
+            .iter()
+            .enumerate()
+            .find_map(|(k, c)| match c.expr.eval_bool(&scope) {
+                Ok(true) => None,
+                Ok(false) => Some(Refusal::Constraint(k as u32)),
+                Err(error) => Some(Refusal::Unsound(k as u32, ValueError::Eval(error))),
+            })
+    }
+
+    /// Walks the decisions after those of `vars`: settles guards, and asks `pick` for a value of each active one.
+    pub(super) fn settle<E>(
+        &self,
+        values: &mut [u32],
+        scratch: &mut Scratch,
+        mut pick: impl FnMut(&[u32], u32) -> Result<u32, E>,
+    ) -> Result<(), E> {
+        scratch.guards.clear();
+        scratch.guards.resize(self.guards.len(), true);
+        for step in &self.steps {
+            match *step {
+                Step::Guard(g) => {
+                    let met = self.is_met(g, values, scratch);
+                    if let Some(place) = scratch.guards.get_mut(g as usize) {
+                        *place = met;
+                    }
+                }
+                Step::Decide(d) => {
+                    let guard = self.decisions.get(d as usize).map_or(0, |d| d.guard);
+                    let active = scratch.guards.get(guard as usize).copied().unwrap_or(true);
+                    let value = if active { pick(values, d)? } else { INACTIVE };
+                    if let Some(place) = values.get_mut(d as usize) {
+                        *place = value;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a guard is met, given those before it. A condition that has no value counts as met: whoever lowers the
+    /// net says what is wrong with it.
+    fn is_met(&self, guard: u32, values: &[u32], scratch: &Scratch) -> bool {
+        let Some(guard) = self.guards.get(guard as usize) else {
+            return true;
+        };
+        let met = |g: u32| scratch.guards.get(g as usize).copied().unwrap_or(true);
+        if !met(guard.parent) {
+            return false;
+        }
+        let scope = |i| Scope {
+            i,
+            ..Scope::of(&scratch.vars)
+        };
+        match &guard.need {
+            Need::Nothing => true,
+            Need::Took { hole, option } => values.get(hole.0 as usize) == Some(option),
+            Need::When { expr, i } => expr.eval_bool(&scope(*i)).unwrap_or(true),
+            Need::Any(uses) => uses.iter().any(|g| met(*g)),
+            Need::Copies { count, above, i } => {
+                let count = match count {
+                    Val::Lit(x) => Ok(*x),
+                    Val::Expr(expr) => expr.eval(&scope(*i)).map_err(ValueError::Eval),
+                    Val::Hole(hole) => self.decided(*hole, values, &scope(*i)),
+                    Val::Each { .. } | Val::List(_) => Err(ValueError::List),
+                };
+                count
+                    .ok()
+                    .and_then(Scalar::int)
+                    .is_none_or(|count| count > i64::from(*above))
+            }
+        }
+    }
+
+    /// What to tell of draws that were all turned down.
+    pub(super) fn blame(
+        &self,
+        tries: u32,
+        refusals: &[(Refusal, u32)],
+        vars: &[Scalar],
+    ) -> Diagnostic {
+        let message = match tries {
+            1 => "the values do not meet the constraints".to_owned(),
+            n => format!("no sample met the constraints in {n} tries"),
+        };
+        let Some((worst, times)) = refusals.iter().max_by_key(|(_, times)| *times) else {
+            return Diagnostic::error(crate::base::path::JsonPath::root(), message);
+        };
+        let (path, mut note) = self.culprit(*worst);
+        if tries == 1 {
+            let names = match worst {
+                Refusal::Constraint(k) => self
+                    .ast
+                    .constraints
+                    .get(*k as usize)
+                    .map(|c: &Condition| self.with_vars(&c.expr, vars)),
+                _ => None,
+            };
+            note.push_str(" is false");
+            note.push_str(&names.unwrap_or_default());
+        } else {
+            note.push_str(&format!(" turned down {times} of them"));
+        }
+        let mut diagnostic = Diagnostic::error(path, message).note(note);
+        if let Refusal::Unsound(_, error) | Refusal::Var(_, error) = worst {
+            diagnostic = diagnostic.note(format!("the last time: {error}"));
+        }
+        for (refusal, times) in refusals.iter().filter(|(r, _)| r != worst) {
+            let (path, note) = self.culprit(*refusal);
+            diagnostic = diagnostic.related(path, format!("{note} turned down {times}"));
+        }
+        diagnostic
+    }
+
+    /// Where a refusal comes from, and its text.
+    fn culprit(&self, refusal: Refusal) -> (crate::base::path::JsonPath, String) {
+        match refusal {
+            Refusal::Constraint(k) | Refusal::Unsound(k, _) => {
+                match self.ast.constraints.get(k as usize) {
+                    Some(c) => (self.path(c.origin), format!("{:?}", c.expr.text())),
+                    None => Default::default(),
+                }
+            }
+            Refusal::Var(slot, _) => match self.ast.vars.get(slot as usize) {
+                Some(var) => (self.path(var.origin), format!("{:?}", &*var.name)),
+                None => Default::default(),
+            },
+        }
+    }
+
+    /// True where the assignment has a value for each active decision and for no others, all of them in their domains,
+    /// and the constraints are met.
+    pub fn is_valid(&self, assignment: &Assignment) -> bool {
+        let mut values = assignment.0.clone();
+        if values.len() != self.decisions.len() {
+            return false;
+        }
+        let inside = |d: u32| {
+            let value = assignment.get(DecisionId(d));
+            let decision = self.decisions.get(d as usize);
+            value
+                .zip(decision)
+                .is_some_and(|(v, d)| v < d.count() && d.fixed.is_none_or(|f| f == v))
+        };
+        let mut scratch = Scratch::default();
+        if !(0..self.var_decisions).all(inside) || self.refusal(&values, &mut scratch).is_some() {
+            return false;
+        }
+        let walked = self.settle(&mut values, &mut scratch, |_, d| {
+            if inside(d) {
+                Ok(assignment.0.get(d as usize).copied().unwrap_or(INACTIVE))
+            } else {
+                Err(())
+            }
+        });
+        walked.is_ok() && values == assignment.0
+    }
+}
+
+/// True for refusals by the same constraint or variable.
+fn same_culprit(a: Refusal, b: Refusal) -> bool {
+    use Refusal as R;
+    match (a, b) {
+        (R::Constraint(a), R::Constraint(b)) | (R::Unsound(a, _), R::Unsound(b, _)) => a == b,
+        (R::Var(a, _), R::Var(b, _)) => a == b,
+        _ => false,
+    }
+}
