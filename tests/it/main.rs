@@ -7,6 +7,7 @@ mod fuse;
 mod graph;
 mod naive;
 mod random;
+mod space;
 mod tables;
 #[cfg(feature = "torch")]
 mod torch;
