@@ -7,7 +7,8 @@
 //! - a global pool, a flatten of more than one pixel, and an operand that is broadcast along the axis see the whole
 //!   input; the *sliding* field ignores that and follows windows only, as papers quote it for a feature map;
 //! - padding counts as seen for the sliding field; the true field ends at the input's border;
-//! - nearest upsampling divides the step; bilinear also sees one pixel more;
+//! - nearest upsampling divides the step; bilinear also sees one pixel more (where a path through an upsampling joins one
+//!   around it, their windows may stand apart by less than one old step, which is not counted);
 //! - zeros see nothing;
 //! - with several inputs, pixels are those of whichever input a path starts from, and the largest input is the whole.
 
@@ -107,16 +108,17 @@ impl Field {
 /// The field of each live node, by node. Returns height and width of the largest input.
 pub(super) fn fields(graph: &Graph, last_use: &[u32], fields: &mut Vec<Field>) -> [u32; 2] {
     fields.clear();
-    fields.resize(graph.nodes().len(), Field::NOTHING);
+    fields.reserve(graph.nodes().len());
     let mut extent = [0u32; 2];
     for (id, node) in graph.ids().zip(graph.nodes()) {
         if last_use[id.index()] == 0 {
+            fields.push(Field::NOTHING);
             continue;
         }
         let inputs = graph.inputs(id);
         let first = inputs.first().map(|x| (fields[x.index()], graph.shape(*x)));
         let (Field([y, x]), from) = first.unwrap_or((Field([Axis::PIXEL; 2]), node.shape));
-        fields[id.index()] = match &node.op {
+        let field = match &node.op {
             Op::Input { shape, .. } => {
                 let (h, w) = shape.hw();
                 extent = [extent[0].max(h), extent[1].max(w)];
@@ -163,6 +165,7 @@ pub(super) fn fields(graph: &Graph, last_use: &[u32], fields: &mut Vec<Field>) -
             | Op::Shuffle(_)
             | Op::Dropout(_) => Field([y, x]),
         };
+        fields.push(field);
     }
     extent
 }

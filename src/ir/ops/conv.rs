@@ -183,3 +183,67 @@ pub(super) fn conv_size(
         padding,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::Op;
+
+    #[test]
+    fn resnet_stem_by_hand() {
+        let (conv, image) = (
+            Conv::same(64, 7, 2),
+            Shape::Map {
+                c: 3,
+                h: 224,
+                w: 224,
+            },
+        );
+        let out = conv.infer(image).unwrap();
+        assert_eq!(
+            out,
+            Shape::Map {
+                c: 64,
+                h: 112,
+                w: 112
+            }
+        );
+        let work = Op::from(conv).work(&[image], out);
+        assert_eq!((work.elems_weight, work.macs), (9_408, 118_013_952));
+    }
+
+    #[test]
+    fn dilation_keeps_the_size_with_its_padding() {
+        let x = Shape::Map { c: 8, h: 5, w: 9 };
+        for (k, d) in [(3, 1), (3, 4), (5, 3), (7, 2)] {
+            let conv = Conv::same(8, k, 1).dilated(d);
+            assert_eq!(conv.infer(x), Ok(x), "kernel {k} dilation {d}");
+        }
+    }
+
+    #[test]
+    fn absurd_sizes_are_refused() {
+        let x = Shape::Map {
+            c: 1 << 20,
+            h: 2,
+            w: 2,
+        };
+        let wide = Conv::same((1 << 20) + 1, 1, 1).infer(x);
+        assert_eq!(wide, Err(ShapeError::TooManyWeights { op: "conv" }));
+        let huge = Conv {
+            kernel_size: [u32::MAX; 2],
+            padding: [u32::MAX; 2],
+            ..Conv::same(1, 1, 1)
+        };
+        assert!(huge.infer(x).is_err());
+        let padded = Conv {
+            padding: [u32::MAX; 2],
+            ..Conv::same(1, 1, 1)
+        };
+        assert!(
+            Op::from(padded)
+                .infer(&[Shape::Map { c: 1, h: 1, w: 1 }])
+                .is_err()
+        );
+    }
+}

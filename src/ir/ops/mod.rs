@@ -19,7 +19,6 @@ pub use shuffle::Shuffle;
 pub use slice::Slice;
 
 use super::shape::{Shape, ShapeError};
-use crate::base::hash::Hasher;
 
 /// What a node computes. Closed on purpose: see the module's introduction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -239,13 +238,11 @@ impl Op {
         }
     }
 
-    /// Feeds kind and parameters into a fingerprint. Tags are part of the format: never reuse one.
-    pub fn feed(&self, h: &mut Hasher) {
+    /// Gives kind and parameters as words, for a fingerprint; equal ops give equal words. Tags are part of the format: never reuse one.
+    pub fn feed(&self, word: &mut impl FnMut(u64)) {
         let mut put = |tag: u64, fields: &[u64]| {
-            h.u64(tag);
-            for field in fields {
-                h.u64(*field);
-            }
+            word(tag);
+            fields.iter().for_each(|field| word(*field));
         };
         let pair = |p: [u32; 2]| u64::from(p[0]) << 32 | u64::from(p[1]);
         match self {

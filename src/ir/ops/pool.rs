@@ -182,3 +182,40 @@ impl Upsample {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size(n: u32, k: u32, s: u32, p: u32, ceil_mode: bool) -> Option<u32> {
+        let pool = MaxPool {
+            kernel_size: [k; 2],
+            stride: [s; 2],
+            padding: [p; 2],
+            ceil_mode,
+        };
+        let out = pool.infer(Shape::Map { c: 1, h: n, w: n });
+        out.ok().map(|shape| shape.hw().0)
+    }
+
+    #[test]
+    fn sizes_as_pytorch_gives_them() {
+        // the pools of ResNet and VoVNet
+        assert_eq!(size(112, 3, 2, 1, false), Some(56));
+        assert_eq!(size(112, 3, 2, 0, true), Some(56));
+        assert_eq!(size(56, 3, 2, 0, true), Some(28));
+        assert_eq!(size(109, 3, 2, 0, true), Some(54));
+        assert_eq!(size(112, 3, 2, 1, true), Some(57));
+        // a window that would start in the right padding does not count
+        assert_eq!(size(4, 2, 2, 1, true), Some(3));
+        assert_eq!(size(3, 3, 3, 1, true), Some(2));
+        assert_eq!(size(2, 2, 3, 1, true), Some(1));
+        // one short window
+        assert_eq!(size(1, 2, 2, 0, true), Some(1));
+        assert_eq!(size(2, 5, 4, 0, true), Some(1));
+        assert_eq!(size(2, 5, 3, 0, true), None);
+        assert_eq!(size(1, 2, 2, 0, false), None);
+        // more padding than half a window
+        assert_eq!(size(8, 3, 1, 2, false), None);
+    }
+}
