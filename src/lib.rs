@@ -13,6 +13,7 @@ pub mod analysis;
 pub mod base;
 pub mod cost;
 pub mod device;
+pub mod blocks;
 pub mod expr;
 pub mod fuse;
 pub mod ir;

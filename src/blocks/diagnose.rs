@@ -1,0 +1,298 @@
+//! What a person is told when a network cannot be made: the place of the document, the sum that fails, and where its
+//! numbers came from. Off the hot path.
+
+use super::check::{Literal, Misfit, misfit_problem, show};
+use super::lower::LowerError;
+use super::registry::BlockDef;
+use super::walk::{MAX_DEPTH, MAX_STEPS};
+use crate::base::diag::Diagnostic;
+use crate::base::path::JsonPath;
+use crate::expr::{Expr, Ref, Scalar, Scope};
+use crate::ir::ShapeError;
+use crate::space::ast::{Condition, Declared, Origin, Val};
+use crate::space::signature::ParamDef;
+use crate::space::{Assignment, Context, Space, ValueError};
+
+/// The most lines on where a number came from.
+const MAX_LINES: usize = 6;
+
+/// A place of the document and what names mean there.
+pub(super) struct Place<'a> {
+    pub space: &'a Space,
+    pub assignment: &'a Assignment,
+    /// The declared block whose body this is.
+    pub block: Option<usize>,
+    pub scope: Scope<'a>,
+    pub copies: &'a [u32],
+    pub origin: Origin,
+}
+
+impl Place<'_> {
+    fn path(&self) -> JsonPath {
+        self.space.path(self.origin)
+    }
+
+    fn error(&self, message: impl Into<String>) -> Box<Diagnostic> {
+        Box::new(Diagnostic::error(self.path(), message))
+    }
+
+    fn show(&self, value: Scalar) -> String {
+        show(value, &self.space.ast().words)
+    }
+
+    /// A listed block cannot be made.
+    pub fn block(
+        &self,
+        name: &str,
+        param: Option<(&'static str, Option<&Val>)>,
+        error: &LowerError,
+    ) -> Box<Diagnostic> {
+        let message = match error.kind() {
+            super::lower::LowerErrorKind::Shape(shape) => shape.to_string(),
+            kind => format!("{name} {kind}"),
+        };
+        let mut problem = Diagnostic::error(self.path(), message);
+        let lines = match param {
+            Some((key, Some(val))) => self.ancestry(key, val),
+            _ => Vec::new(),
+        };
+        let mut notes: Vec<String> = error.kind().arithmetic().into_iter().collect();
+        notes.extend(lines);
+        // the sum and the first line of ancestry belong together
+        let mut notes = notes.into_iter();
+        let first: Vec<String> = notes.by_ref().take(2).collect();
+        if !first.is_empty() {
+            problem = problem.note(first.join("; "));
+        }
+        for note in notes {
+            problem = problem.note(note);
+        }
+        if !error.at.is_empty() {
+            problem = problem.note(format!("in node {}", error.at));
+        }
+        if let Some(hint) = error.kind().hint() {
+            problem = problem.hint(hint);
+        }
+        if let super::lower::LowerErrorKind::Shape(ShapeError::TooManyNodes { .. }) = error.kind() {
+            problem = problem.hint("fewer repeats, layers or branches make fewer nodes");
+        }
+        Box::new(problem)
+    }
+
+    /// A parameter of a listed block has a value that does not fit.
+    pub fn misfit(
+        &self,
+        def: &BlockDef,
+        param: &ParamDef,
+        val: &Val,
+        value: Literal,
+        misfit: Misfit,
+    ) -> Box<Diagnostic> {
+        let value = match value {
+            Literal::One(x) => self.show(x),
+            Literal::Two(a, b) => format!("[{}, {}]", self.show(a), self.show(b)),
+        };
+        let problem = misfit_problem(self.path(), def, param, &value, misfit);
+        let lines = self.ancestry(param.name, val);
+        Box::new(lines.into_iter().fold(problem, Diagnostic::note))
+    }
+
+    /// A parameter of a declared block has a value that does not fit.
+    pub fn declared(&self, param: &str, val: &Val, problem: Diagnostic) -> Box<Diagnostic> {
+        let lines = self.ancestry(param, val);
+        Box::new(lines.into_iter().fold(problem, Diagnostic::note))
+    }
+
+    /// What a declared block requires does not hold. The place is that of the node, the names are the block's.
+    pub fn require(&self, name: &str, condition: &Condition) -> Box<Diagnostic> {
+        let problem = self
+            .error(format!("block {name} requires {}", condition.expr.text()))
+            .note(format!("here{}", self.with(&condition.expr)))
+            .related(self.space.path(condition.origin), "required here");
+        Box::new(problem)
+    }
+
+    /// A value cannot be told.
+    pub fn value(&self, key: &str, error: ValueError) -> Box<Diagnostic> {
+        Box::new(value_problem(self.space, self.path(), key, error))
+    }
+
+    /// A size of an input is no size.
+    pub fn size(&self, value: Scalar) -> Box<Diagnostic> {
+        self.error(format!(
+            "an input has whole numbers from 1 as channels, height and width, got {}",
+            self.show(value)
+        ))
+    }
+
+    /// A repeat count is none.
+    pub fn count(&self, val: &Val, value: Scalar, most: i64) -> Box<Diagnostic> {
+        let problem = self.error(format!(
+            "repeat takes a whole number from 0 to {most}, got {}",
+            self.show(value)
+        ));
+        let lines = self.ancestry("repeat", val);
+        Box::new(lines.into_iter().fold(*problem, Diagnostic::note))
+    }
+
+    /// A node has no input at all.
+    pub fn no_input(&self) -> Box<Diagnostic> {
+        let problem = self.error("this node has no input");
+        Box::new(problem.hint("all copies of a node that is left out or repeated 0 times are none"))
+    }
+
+    /// A body has fewer inputs than a node names.
+    pub fn missing_input(&self, k: u32, count: usize) -> Box<Diagnostic> {
+        self.error(format!(
+            "there is no input {k} here: this body has {count}, counted from 0"
+        ))
+    }
+
+    /// An assignment of another space.
+    pub fn no_option(&self, option: u32) -> Box<Diagnostic> {
+        self.error(format!("the choice has no option {option}"))
+    }
+
+    pub fn too_deep(&self) -> Box<Diagnostic> {
+        self.error(format!("bodies and blocks nest deeper than {MAX_DEPTH}"))
+    }
+
+    pub fn too_many(&self) -> Box<Diagnostic> {
+        let problem = self.error(format!(
+            "the network takes more than {MAX_STEPS} steps, or 64 MiB of names, to expand"
+        ));
+        Box::new(problem.hint("fewer repeats or shorter ids help"))
+    }
+
+    /// Where a value came from, a line a step.
+    fn ancestry(&self, key: &str, val: &Val) -> Vec<String> {
+        let mut lines = Vec::new();
+        let mut refs = Vec::new();
+        self.line(key, val, &mut lines, &mut refs);
+        let mut next = 0;
+        while let Some(&slot) = refs.get(next)
+            && self.block.is_none()
+            && lines.len() < MAX_LINES
+        {
+            if let Some(var) = self.space.ast().vars.get(slot as usize) {
+                self.line(&var.name, &var.val, &mut lines, &mut refs);
+            }
+            next += 1;
+        }
+        lines
+    }
+
+    fn line(&self, key: &str, val: &Val, lines: &mut Vec<String>, refs: &mut Vec<u32>) {
+        let context = Context {
+            space: self.space,
+            assignment: self.assignment,
+            scope: self.scope,
+            copies: self.copies,
+        };
+        let expr = match context.leaf(val) {
+            Ok(Val::Expr(expr)) => expr,
+            Ok(Val::Hole(hole)) => {
+                let (Some(index), Some(decision)) = (
+                    self.assignment.get(*hole),
+                    self.space.decisions().get(hole.0 as usize),
+                ) else {
+                    return;
+                };
+                match (decision.domain().expr(index), decision.domain().literal(index)) {
+                    (Some(expr), _) => expr,
+                    (None, Some(value)) => {
+                        lines.push(format!("{key} was chosen as {}", self.show(value)));
+                        return;
+                    }
+                    (None, None) => return,
+                }
+            }
+            _ => return,
+        };
+        lines.push(format!("{key} is \"={}\"{}", expr.text(), self.with(expr)));
+        for target in expr.refs() {
+            if let Ref::Slot(slot) = target
+                && !refs.contains(&slot)
+            {
+                refs.push(slot);
+            }
+        }
+    }
+
+    /// The values of what an expression names: ` with w2 = 24, i = 0`.
+    fn with(&self, expr: &Expr) -> String {
+        let mut parts: Vec<String> = Vec::new();
+        for target in expr.refs() {
+            let part = match target {
+                Ref::Slot(slot) => {
+                    let value = self.scope.slots.get(slot as usize).map(|v| self.show(*v));
+                    format!("{} = {}", self.slot_name(slot), value.unwrap_or_default())
+                }
+                Ref::I => format!("i = {}", self.scope.i.unwrap_or(0)),
+                Ref::In(axis) => {
+                    let axis = usize::from(axis);
+                    let name = ["c", "h", "w"].get(axis).unwrap_or(&"");
+                    let value = self.scope.input.and_then(|s| s.get(axis).copied());
+                    format!("in.{name} = {}", value.unwrap_or(0))
+                }
+            };
+            if !parts.contains(&part) {
+                parts.push(part);
+            }
+        }
+        if parts.is_empty() {
+            String::new()
+        } else {
+            format!(" with {}", parts.join(", "))
+        }
+    }
+
+    fn slot_name(&self, slot: u32) -> &str {
+        let ast = self.space.ast();
+        let slot = slot as usize;
+        let name = match self.block {
+            None => ast.vars.get(slot).map(|v| &v.name),
+            Some(block) => ast
+                .blocks
+                .get(block)
+                .and_then(|b| b.params.get(slot))
+                .map(|p| &p.name),
+        };
+        name.map_or("", |n| n)
+    }
+}
+
+fn value_problem(space: &Space, path: JsonPath, key: &str, error: ValueError) -> Diagnostic {
+    let problem = Diagnostic::error(path, format!("{key} has no value: {error}"));
+    match error {
+        ValueError::Inactive(id) => match space.decisions().get(id.0 as usize) {
+            Some(decision) => problem.hint(format!("give decision {} a value", decision.id())),
+            None => problem,
+        },
+        _ => problem,
+    }
+}
+
+/// A variable has no value.
+pub(super) fn var(space: &Space, slot: u32, error: ValueError) -> Box<Diagnostic> {
+    let var = space.ast().vars.get(slot as usize);
+    let path = var.map(|v| space.path(v.origin)).unwrap_or_default();
+    let name = var.map_or("", |v| &v.name);
+    Box::new(value_problem(space, path, name, error))
+}
+
+/// The arguments of a use of a declared block: ` with out_channels = 48, layers = 4`.
+pub(super) fn arguments(space: &Space, block: &Declared, values: &[Scalar]) -> String {
+    let words = &space.ast().words;
+    let parts: Vec<String> = block
+        .params
+        .iter()
+        .zip(values)
+        .map(|(param, value)| format!("{} = {}", param.name, show(*value, words)))
+        .collect();
+    if parts.is_empty() {
+        String::new()
+    } else {
+        format!(" with {}", parts.join(", "))
+    }
+}

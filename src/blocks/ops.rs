@@ -1,0 +1,364 @@
+//! `{"op": …}` nodes: each is one node of the graph, with PyTorch's parameter names and defaults but where its doc says
+//! otherwise.
+
+use super::args::Args;
+use super::lower::{Lower, LowerError, LowerErrorKind, one};
+use super::registry::{BlockDef, LowerFn, flag, int, optional, or, pair, real, word};
+use crate::ir::ops::{
+    Act, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
+    PoolKind, Real, Shuffle, Slice, Upsample, UpsampleMode,
+};
+use crate::ir::{Op, ValueId};
+use crate::space::signature::{NodeKind, ParamDef};
+
+const fn op(
+    name: &'static str,
+    doc: &'static str,
+    shapes: &'static str,
+    params: &'static [ParamDef],
+    lower: LowerFn,
+    example: &'static str,
+) -> BlockDef {
+    BlockDef {
+        name,
+        kind: NodeKind::Op,
+        doc,
+        shapes,
+        formula: "",
+        source: "PyTorch",
+        params,
+        lower,
+        example,
+    }
+}
+
+const SAME: &str = "[c, h, w] -> [c, h, w]";
+const POOLED: &str = "[c, h, w] -> [c, h', w'], h' = (h + 2 padding - kernel_size) / stride + 1, rounded down, \
+                      or up with ceil_mode";
+
+/// Padding that keeps height and width at stride 1 with an odd kernel.
+pub(super) fn same_padding(kernel_size: [u32; 2], dilation: [u32; 2]) -> [u32; 2] {
+    let axis = |k: u32, d: u32| d.saturating_mul(k.saturating_sub(1)) / 2;
+    [
+        axis(kernel_size[0], dilation[0]),
+        axis(kernel_size[1], dilation[1]),
+    ]
+}
+
+pub(super) static CONV: BlockDef = op(
+    "conv",
+    "Convolution.",
+    "[c, h, w] -> [out_channels, h', w'], h' = floor((h + 2 padding - dilation (kernel_size - 1) - 1) / stride) + 1",
+    &[
+        int("out_channels", 1, "Output channels; a multiple of groups."),
+        pair("kernel_size", 1, "Kernel height and width."),
+        or(pair("stride", 1, "Step along height and width."), 1),
+        optional(pair(
+            "padding",
+            0,
+            "Zeros on each side. Left out: dilation (kernel_size - 1) / 2, rounded down, which keeps height and width at \
+             stride 1 with an odd kernel (PyTorch's own default is 0).",
+        )),
+        or(pair("dilation", 1, "Distance between kernel taps."), 1),
+        or(
+            int(
+                "groups",
+                1,
+                "Groups that input and output channels are cut into; \"=in.c\" is depthwise.",
+            ),
+            1,
+        ),
+        flag("bias", false, "Whether a bias is added (PyTorch's own default is true)."),
+    ],
+    |l, args, inputs| {
+        let (kernel_size, dilation) = (args.pair(1), args.pair(4));
+        let conv = Conv {
+            out_channels: args.int(0),
+            kernel_size,
+            stride: args.pair(2),
+            padding: args
+                .pair_opt(3)
+                .unwrap_or_else(|| same_padding(kernel_size, dilation)),
+            dilation,
+            groups: args.int(5),
+            bias: args.flag(6),
+        };
+        l.push("", conv, inputs)
+    },
+    r#"{"op": "conv", "out_channels": 48, "kernel_size": [3, 1], "stride": 2, "groups": 2}"#,
+);
+
+pub(super) static BATCH_NORM: BlockDef = op(
+    "batch_norm",
+    "Batch normalisation over the channels, with scale and shift.",
+    SAME,
+    &[real("eps", (0.0, 1.0), 1e-5, "Added to the variance.")],
+    |l, args, inputs| {
+        let eps = Real(args.real(0));
+        l.push("", BatchNorm { eps }, inputs)
+    },
+    r#"{"op": "batch_norm", "eps": 0.001}"#,
+);
+
+macro_rules! act {
+    ($($id:ident $act:ident $name:literal $doc:literal),* $(,)?) => { $(
+        pub(super) static $id: BlockDef = op(
+            $name, $doc, SAME, &[], |l, _, inputs| l.push("", Act::$act, inputs), concat!(r#"{"op": ""#, $name, r#""}"#),
+        );
+    )* };
+}
+act!(
+    RELU Relu "relu" "max(x, 0).",
+    RELU6 Relu6 "relu6" "min(max(x, 0), 6).",
+    PRELU Prelu "prelu" "x where positive, a x elsewhere; one learnable a a channel.",
+    SILU Silu "silu" "x sigmoid(x).",
+    HSWISH Hswish "hswish" "x relu6(x + 3) / 6.",
+    SIGMOID Sigmoid "sigmoid" "1 / (1 + exp(-x)).",
+    HSIGMOID Hsigmoid "hsigmoid" "relu6(x + 3) / 6.",
+);
+
+const KERNEL: ParamDef = pair("kernel_size", 1, "Window height and width.");
+const POOL_STRIDE: ParamDef = optional(pair(
+    "stride",
+    1,
+    "Step along height and width. Left out: kernel_size.",
+));
+const POOL_PADDING: ParamDef = or(
+    pair(
+        "padding",
+        0,
+        "Padding on each side; at most half the window.",
+    ),
+    0,
+);
+const CEIL: ParamDef = flag(
+    "ceil_mode",
+    false,
+    "Whether the output size is rounded up; a last window that would start in the right padding is dropped.",
+);
+
+pub(super) static MAX_POOL: BlockDef = op(
+    "max_pool",
+    "Max pooling.",
+    POOLED,
+    &[KERNEL, POOL_STRIDE, POOL_PADDING, CEIL],
+    |l, args, inputs| {
+        let kernel_size = args.pair(0);
+        let pool = MaxPool {
+            kernel_size,
+            stride: args.pair_opt(1).unwrap_or(kernel_size),
+            padding: args.pair(2),
+            ceil_mode: args.flag(3),
+        };
+        l.push("", pool, inputs)
+    },
+    r#"{"op": "max_pool", "kernel_size": 3, "stride": 2, "ceil_mode": true}"#,
+);
+
+pub(super) static AVG_POOL: BlockDef = op(
+    "avg_pool",
+    "Average pooling.",
+    POOLED,
+    &[
+        KERNEL,
+        POOL_STRIDE,
+        POOL_PADDING,
+        CEIL,
+        flag(
+            "count_include_pad",
+            true,
+            "Whether padding zeros count in the divisor.",
+        ),
+    ],
+    |l, args, inputs| {
+        let kernel_size = args.pair(0);
+        let pool = AvgPool {
+            kernel_size,
+            stride: args.pair_opt(1).unwrap_or(kernel_size),
+            padding: args.pair(2),
+            ceil_mode: args.flag(3),
+            count_include_pad: args.flag(4),
+        };
+        l.push("", pool, inputs)
+    },
+    r#"{"op": "avg_pool", "kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": false}"#,
+);
+
+pub(super) static GLOBAL_AVG_POOL: BlockDef = op(
+    "global_avg_pool",
+    "Each channel's mean over the map.",
+    "[c, h, w] -> [c, 1, 1]",
+    &[],
+    |l, _, inputs| {
+        let kind = PoolKind::Avg;
+        l.push("", GlobalPool { kind }, inputs)
+    },
+    r#"{"op": "global_avg_pool"}"#,
+);
+
+pub(super) static GLOBAL_MAX_POOL: BlockDef = op(
+    "global_max_pool",
+    "Each channel's maximum over the map.",
+    "[c, h, w] -> [c, 1, 1]",
+    &[],
+    |l, _, inputs| {
+        let kind = PoolKind::Max;
+        l.push("", GlobalPool { kind }, inputs)
+    },
+    r#"{"op": "global_max_pool"}"#,
+);
+
+pub(super) static UPSAMPLE: BlockDef = op(
+    "upsample",
+    "Resizing to a fixed height and width, or by a whole factor.",
+    "[c, h, w] -> [c, size] or [c, scale h, scale w]",
+    &[
+        optional(int(
+            "scale",
+            1,
+            "Factor for height and width. Exactly one of scale and size is given.",
+        )),
+        optional(pair("size", 1, "New height and width.")),
+        word(
+            "mode",
+            &["nearest", "bilinear"],
+            "How new pixels are made; bilinear is that of align_corners = false.",
+        ),
+    ],
+    |l, args, inputs| {
+        let x = one(inputs)?;
+        let (h, w) = l.shape(x).hw();
+        let size = match (args.int_opt(0), args.pair_opt(1)) {
+            (Some(scale), None) => [h.saturating_mul(scale), w.saturating_mul(scale)],
+            (None, Some(size)) => size,
+            _ => {
+                return Err(
+                    LowerErrorKind::Conflict("needs exactly one of scale and size").into(),
+                );
+            }
+        };
+        let mode = match args.word(2) {
+            0 => UpsampleMode::Nearest,
+            _ => UpsampleMode::Bilinear,
+        };
+        l.push("", Upsample { size, mode }, &[x])
+    },
+    r#"{"op": "upsample", "scale": 2, "mode": "bilinear"}"#,
+);
+
+pub(super) static LINEAR: BlockDef = op(
+    "linear",
+    "Fully connected layer.",
+    "[n] -> [out_features]",
+    &[
+        int("out_features", 1, "Output length."),
+        flag("bias", true, "Whether a bias is added."),
+    ],
+    |l, args, inputs| {
+        let linear = Linear {
+            out_features: args.int(0),
+            bias: args.flag(1),
+        };
+        l.push("", linear, inputs)
+    },
+    r#"{"op": "linear", "out_features": 10}"#,
+);
+
+pub(super) static FLATTEN: BlockDef = op(
+    "flatten",
+    "A map as a vector, in channel, row, column order.",
+    "[c, h, w] -> [c h w]",
+    &[],
+    |l, _, inputs| l.push("", Flatten, inputs),
+    r#"{"op": "flatten"}"#,
+);
+
+pub(super) static DROPOUT: BlockDef = op(
+    "dropout",
+    "Dropout: drops elements in training, nothing at inference.",
+    SAME,
+    &[real(
+        "p",
+        (0.0, 1.0),
+        0.5,
+        "Share of elements dropped in training.",
+    )],
+    |l, args, inputs| {
+        let p = Real(args.real(0));
+        l.push("", Dropout { p }, inputs)
+    },
+    r#"{"op": "dropout", "p": 0.2}"#,
+);
+
+pub(super) static ADD: BlockDef = op(
+    "add",
+    "Sum of two inputs or more; an axis of 1 is broadcast.",
+    "[c, h, w] x n -> [c, h, w]",
+    &[],
+    |l, _, inputs| l.push("", Add, inputs),
+    r#"{"op": "add", "from": ["in", "in"]}"#,
+);
+
+pub(super) static MUL: BlockDef = op(
+    "mul",
+    "Product of two inputs or more; an axis of 1 is broadcast.",
+    "[c, h, w] x n -> [c, h, w]",
+    &[],
+    |l, _, inputs| l.push("", Mul, inputs),
+    r#"{"op": "mul", "from": ["in", "in"]}"#,
+);
+
+pub(super) static CONCAT: BlockDef = op(
+    "concat",
+    "Inputs along the channels, in their order.",
+    "[c_k, h, w] x n -> [sum of c_k, h, w]",
+    &[],
+    |l, _, inputs| l.push("", Concat, inputs),
+    r#"{"op": "concat", "from": ["in", "in"]}"#,
+);
+
+pub(super) static SLICE: BlockDef = op(
+    "slice",
+    "A range of channels.",
+    "[c, h, w] -> [end - begin, h, w]",
+    &[
+        or(int("begin", 0, "First channel taken."), 0),
+        optional(int(
+            "end",
+            1,
+            "First channel not taken. Left out: the input's width.",
+        )),
+    ],
+    |l, args, inputs| {
+        let x = one(inputs)?;
+        let end = args.int_opt(1).unwrap_or_else(|| l.channels(x));
+        let begin = args.int(0);
+        l.push("", Slice { begin, end }, &[x])
+    },
+    r#"{"op": "slice", "begin": 8, "end": 24}"#,
+);
+
+pub(super) static SHUFFLE: BlockDef = op(
+    "shuffle",
+    "Channel shuffle: with c = groups n, output channel i groups + j is input channel j n + i.",
+    SAME,
+    &[int(
+        "groups",
+        1,
+        "Groups that the channels come in. With \"=div(in.c, g)\" it is the inverse of the shuffle of g groups.",
+    )],
+    |l, args, inputs| {
+        let groups = args.int(0);
+        l.push("", Shuffle { groups }, inputs)
+    },
+    r#"{"op": "shuffle", "groups": 4}"#,
+);
+
+pub(super) static ZERO: BlockDef = op(
+    "zero",
+    "Zeros of the input's shape: the edge that is not there in cell-based spaces.",
+    SAME,
+    &[],
+    |l, _, inputs| l.push("", Op::Zero, inputs),
+    r#"{"op": "zero"}"#,
+);

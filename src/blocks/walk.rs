@@ -1,0 +1,584 @@
+//! From an assignment to a graph: one pass over the resolved nodes. Without names it makes no string, reads no JSON,
+//! and allocates nothing but the graph itself, whose memory the next one takes over.
+
+use super::args::{Arg, Args};
+use super::check::{Literal, fit};
+use super::diagnose::{self, Place};
+use super::lower::Lower;
+use super::program::{Body, Kind, Node, Open, Program, Slot};
+use super::values::Values;
+use crate::base::diag::{Diagnostic, Diagnostics};
+use crate::expr::{Scalar, Scope};
+use crate::ir::graph::GraphBuilder;
+use crate::ir::ops::Op;
+use crate::ir::{Graph, Shape, ValueId};
+use crate::space::ast::{Origin, Source, Val};
+use crate::space::signature::ParamKind;
+use crate::space::{Assignment, Context};
+
+/// Whether nodes get names and origins: needed wherever a person or a file sees the graph, a cost in a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// With names.
+    On,
+    /// Without.
+    Off,
+}
+
+/// Bodies within bodies, declared blocks included.
+pub const MAX_DEPTH: u32 = 100;
+
+/// Nodes of the document visited, and inputs gathered for them, while one graph is made.
+pub const MAX_STEPS: u32 = 4_000_000;
+
+/// Bytes of all names together.
+const MAX_NAME_BYTES: usize = 64 << 20;
+
+/// No op or block has more parameters.
+pub(super) const MAX_PARAMS: usize = 16;
+
+/// Memory that lowering reuses from one network to the next.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    graph: Graph,
+    prefix: String,
+    slots: Vec<Scalar>,
+    copies: Vec<u32>,
+    results: Vec<Done>,
+    kept: Vec<ValueId>,
+}
+
+impl Scratch {
+    /// The last graph, taken out; its memory goes with it.
+    pub fn take(&mut self) -> Graph {
+        std::mem::take(&mut self.graph)
+    }
+}
+
+impl Program {
+    /// The network of an assignment.
+    ///
+    /// # Errors
+    /// What does not fit, at the place of the document that asked for it. Lowering ends at the first such place, since
+    /// what follows has no shape.
+    pub fn lower(&self, assignment: &Assignment, names: Names) -> Result<Graph, Diagnostics> {
+        let mut scratch = Scratch::default();
+        self.lower_into(&mut scratch, assignment, names)?;
+        Ok(scratch.take())
+    }
+
+    /// As [`lower`](Self::lower), in memory that is used again and again.
+    ///
+    /// # Errors
+    /// As [`lower`](Self::lower).
+    pub fn lower_into<'s>(
+        &self,
+        scratch: &'s mut Scratch,
+        assignment: &Assignment,
+        names: Names,
+    ) -> Result<&'s Graph, Diagnostics> {
+        let named = names == Names::On;
+        let graph = std::mem::take(&mut scratch.graph);
+        let prefix = std::mem::take(&mut scratch.prefix);
+        let builder = GraphBuilder::reuse(graph, named);
+        scratch.copies.clear();
+        scratch.results.clear();
+        scratch.kept.clear();
+        let mut walk = Walk {
+            program: self,
+            assignment,
+            lower: Lower::new(builder, prefix),
+            scratch,
+            steps: 0,
+            depth: 0,
+            name_bytes: 0,
+        };
+        let outputs = walk.net();
+        let (mut builder, prefix) = walk.lower.into_parts();
+        scratch.prefix = prefix;
+        let outputs = match outputs {
+            Ok(outputs) => outputs,
+            Err(problem) => {
+                scratch.graph = builder.finish(&[]);
+                return Err(Diagnostics::from(*problem));
+            }
+        };
+        if named {
+            let (inputs, outputs) = self.value_names();
+            builder.label(inputs, outputs, self.space.ast().origins.clone());
+        }
+        scratch.graph = builder.finish(outputs.as_slice());
+        Ok(&scratch.graph)
+    }
+
+    /// Names of inputs and outputs.
+    fn value_names(&self) -> (Vec<String>, Vec<String>) {
+        let ast = self.space.ast();
+        let inputs = ast.inputs.iter().map(|i| i.name.to_string()).collect();
+        let node = |k: &u32| self.net.nodes.get(*k as usize);
+        let outputs = ast.outputs.iter().filter_map(node);
+        let ids = |n: &Node| match ast.outputs.len() {
+            1 if n.name.parse::<u32>().is_ok() => "output".to_owned(),
+            _ => n.name.to_string(),
+        };
+        (inputs, outputs.map(ids).collect())
+    }
+}
+
+type Outcome<T> = Result<T, Box<Diagnostic>>;
+
+/// The result of a node, and where the results of its copies are kept.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    value: ValueId,
+    first: u32,
+    count: u32,
+}
+
+/// What names and numbers of copies mean at a place.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Frame {
+    /// First slot of the scope.
+    slots: usize,
+    /// Which declared block's body this is.
+    pub block: Option<usize>,
+    /// `in.c in.h in.w` of the declared block.
+    input: Option<[i64; 3]>,
+    /// Copy number of the innermost repeat.
+    i: Option<i64>,
+    /// First level of varied repeats.
+    copies: usize,
+}
+
+struct Walk<'p, 's> {
+    program: &'p Program,
+    assignment: &'p Assignment,
+    lower: Lower,
+    scratch: &'s mut Scratch,
+    steps: u32,
+    depth: u32,
+    name_bytes: usize,
+}
+
+impl<'p> Walk<'p, '_> {
+    fn net(&mut self) -> Outcome<Values> {
+        let program = self.program;
+        let ast = program.space.ast();
+        if let Err((slot, error)) = program.space.vars(self.assignment, &mut self.scratch.slots) {
+            return Err(diagnose::var(&program.space, slot, error));
+        }
+        let frame = Frame {
+            slots: 0,
+            block: None,
+            input: None,
+            i: None,
+            copies: 0,
+        };
+        let mut inputs = Values::new();
+        for (index, input) in (0u32..).zip(&ast.inputs) {
+            let mut axes = [0u32; 3];
+            for (axis, val) in axes.iter_mut().zip(&input.shape) {
+                let value = self.scalar(val, &frame, None, input.origin, "input")?;
+                let kind = ParamKind::Int {
+                    min: 1,
+                    max: super::registry::MAX_INT,
+                };
+                let Ok(Arg::Int(size)) = fit(kind, &[], Literal::One(value)) else {
+                    return Err(self.place(&frame, input.origin).size(value));
+                };
+                *axis = size;
+            }
+            let [c, h, w] = axes;
+            let shape = Shape::Map { c, h, w };
+            self.lower.builder.origin = input.origin.0;
+            let pushed = self.lower.push(&input.name, Op::Input { index, shape }, &[]);
+            let pushed = pushed
+                .map_err(|error| self.place(&frame, input.origin).block("input", None, &error));
+            inputs.push(pushed?);
+        }
+        let base = self.scratch.results.len();
+        self.nodes(&program.net, inputs.as_slice(), &frame)?;
+        let mut outputs = Values::new();
+        for output in &ast.outputs {
+            if let Some(done) = self.scratch.results.get(base + *output as usize) {
+                outputs.push(done.value);
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// Lowers the nodes of a body; their results stay on the stack.
+    fn nodes(&mut self, body: &'p Body, inputs: &[ValueId], frame: &Frame) -> Outcome<()> {
+        let base = self.scratch.results.len();
+        for node in &body.nodes {
+            let done = self.node(node, inputs, base, frame)?;
+            self.scratch.results.push(done);
+        }
+        Ok(())
+    }
+
+    /// The result of a body's last node.
+    fn body(
+        &mut self,
+        body: &'p Body,
+        inputs: &[ValueId],
+        frame: &Frame,
+        origin: Origin,
+    ) -> Outcome<ValueId> {
+        self.deeper(frame, origin)?;
+        let (base, kept) = (self.scratch.results.len(), self.scratch.kept.len());
+        self.nodes(body, inputs, frame)?;
+        let last = self.scratch.results.last().map(|done| done.value);
+        self.scratch.results.truncate(base);
+        self.scratch.kept.truncate(kept);
+        self.depth -= 1;
+        last.or_else(|| inputs.first().copied())
+            .ok_or_else(|| self.place(frame, origin).no_input())
+    }
+
+    fn deeper(&mut self, frame: &Frame, origin: Origin) -> Outcome<()> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return Err(self.place(frame, origin).too_deep());
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, count: usize, frame: &Frame, origin: Origin) -> Outcome<()> {
+        self.steps = self.steps.saturating_add(count as u32);
+        if self.steps > MAX_STEPS || self.name_bytes > MAX_NAME_BYTES {
+            return Err(self.place(frame, origin).too_many());
+        }
+        Ok(())
+    }
+
+    /// The inputs that a node names.
+    fn gather(
+        &mut self,
+        node: &Node,
+        inputs: &[ValueId],
+        base: usize,
+        frame: &Frame,
+    ) -> Outcome<Values> {
+        let mut found = Values::new();
+        for source in &node.from {
+            let done = |k: u32| self.scratch.results.get(base + k as usize).copied();
+            match *source {
+                Source::Input(k) => match inputs.get(k as usize) {
+                    Some(x) => found.push(*x),
+                    None => {
+                        let place = self.place(frame, node.from_origin);
+                        return Err(place.missing_input(k, inputs.len()));
+                    }
+                },
+                Source::AllInputs => found.extend(inputs),
+                Source::Node(k) => {
+                    if let Some(done) = done(k) {
+                        found.push(done.value);
+                    }
+                }
+                Source::Copies(k) => {
+                    if let Some(done) = done(k) {
+                        let range = done.first as usize..(done.first + done.count) as usize;
+                        found.extend(self.scratch.kept.get(range).unwrap_or(&[]));
+                    }
+                }
+            }
+            self.step(found.as_slice().len(), frame, node.origin)?;
+        }
+        Ok(found)
+    }
+
+    fn node(
+        &mut self,
+        node: &'p Node,
+        inputs: &[ValueId],
+        base: usize,
+        frame: &Frame,
+    ) -> Outcome<Done> {
+        if let Kind::Each { level, nodes } = &node.kind {
+            let item = self
+                .context(frame, None)
+                .item(*level, nodes)
+                .map_err(|error| self.place(frame, node.origin).value("each", error))?;
+            return self.node(item, inputs, base, frame);
+        }
+        let mut given = self.gather(node, inputs, base, frame)?;
+        let first = given.as_slice().first().copied();
+        let nothing_kept = |value| Done {
+            value,
+            first: 0,
+            count: 0,
+        };
+        let passed = |walk: &Self| {
+            first
+                .map(nothing_kept)
+                .ok_or_else(|| walk.place(frame, node.origin).no_input())
+        };
+        if let Some(when) = &node.when {
+            let scope = self.context(frame, None).scope;
+            match when.expr.eval_bool(&scope) {
+                Ok(true) => {}
+                Ok(false) => return passed(self),
+                Err(error) => {
+                    let place = self.place(frame, when.origin);
+                    return Err(place.value("when", error.into()));
+                }
+            }
+        }
+        let Some(repeat) = &node.repeat else {
+            let mark = self.lower.enter(&node.name, None);
+            let value = self.one(node, given.as_slice(), frame)?;
+            self.lower.leave(mark);
+            return Ok(self.keep(node, value, nothing_kept(value)));
+        };
+        let count = self.scalar(&repeat.count, frame, None, repeat.origin, "repeat")?;
+        let most = repeat.vary.map_or(i64::from(MAX_STEPS), |v| i64::from(v.max));
+        let count = match count.int() {
+            Some(count) if (0..=most).contains(&count) => count as u32,
+            _ => return Err(self.place(frame, repeat.origin).count(&repeat.count, count, most)),
+        };
+        let Some(mut value) = first else {
+            return passed(self);
+        };
+        let mut done = nothing_kept(value);
+        for k in 0..count {
+            let mut inner = Frame {
+                i: Some(i64::from(k)),
+                ..*frame
+            };
+            let around = self.scratch.copies.len();
+            if repeat.vary.is_some() {
+                self.scratch.copies.push(k);
+            }
+            given.set_first(value);
+            let mark = self.lower.enter(&node.name, Some(k));
+            inner.slots = frame.slots;
+            value = self.one(node, given.as_slice(), &inner)?;
+            self.lower.leave(mark);
+            self.scratch.copies.truncate(around);
+            done = self.keep(node, value, Done { value, ..done });
+        }
+        Ok(done)
+    }
+
+    /// Remembers a copy's result where a later node names all copies.
+    fn keep(&mut self, node: &Node, value: ValueId, done: Done) -> Done {
+        if !node.keep_copies {
+            return done;
+        }
+        let first = match done.count {
+            0 => self.scratch.kept.len() as u32,
+            _ => done.first,
+        };
+        self.scratch.kept.push(value);
+        Done {
+            value,
+            first,
+            count: done.count + 1,
+        }
+    }
+
+    /// One copy of a node.
+    fn one(&mut self, node: &'p Node, inputs: &[ValueId], frame: &Frame) -> Outcome<ValueId> {
+        self.step(1, frame, node.origin)?;
+        let first = inputs.first().copied();
+        match &node.kind {
+            Kind::Listed { def, args } => {
+                let mut values = [Arg::Unset; MAX_PARAMS];
+                let own = frame.block.is_none().then_some(first).flatten();
+                for (slot, (value, arg)) in values.iter_mut().zip(args).enumerate() {
+                    *value = match arg {
+                        Slot::Known(arg) => *arg,
+                        Slot::Open(open) => self.open(open, frame, own, (def, slot))?,
+                    };
+                }
+                self.lower.builder.origin = node.origin.0;
+                let before = self.lower.builder.len();
+                let made = (def.lower)(&mut self.lower, &Args::new(&values), inputs);
+                if self.lower.builder.is_named() {
+                    let made = self.lower.builder.len() - before;
+                    self.name_bytes += made * self.lower.name_len();
+                }
+                made.map_err(|error| {
+                    let to_blame = error.slot.and_then(|slot| match args.get(slot) {
+                        Some(Slot::Open(open)) => Some((slot, Some(&open.val), open.origin)),
+                        _ => Some((slot, None, node.origin)),
+                    });
+                    let (origin, param) = match to_blame {
+                        Some((slot, val, origin)) => {
+                            (origin, def.params.get(slot).map(|p| (p.name, val)))
+                        }
+                        None => (node.origin, None),
+                    };
+                    let mut place = self.place(frame, origin);
+                    place.scope.input = self.context(frame, own).scope.input;
+                    place.block(def.name, param, &error)
+                })
+            }
+            Kind::Declared { block, args } => self.call(node, *block, args, inputs, frame),
+            Kind::Body(body) => self.body(body, inputs, frame, node.origin),
+            Kind::Choice { hole, options } => {
+                let option = self
+                    .context(frame, None)
+                    .option(hole)
+                    .map_err(|error| self.place(frame, node.origin).value("choice", error))?;
+                let Some(option) = options.get(option as usize) else {
+                    return Err(self.place(frame, node.origin).no_option(option));
+                };
+                self.deeper(frame, node.origin)?;
+                let (base, kept) = (self.scratch.results.len(), self.scratch.kept.len());
+                let done = self.node(option, inputs, base, frame)?;
+                self.scratch.kept.truncate(kept);
+                self.depth -= 1;
+                Ok(done.value)
+            }
+            // resolved before the node's inputs were
+            Kind::Each { .. } => first.ok_or_else(|| self.place(frame, node.origin).no_input()),
+        }
+    }
+
+    /// A declared block.
+    fn call(
+        &mut self,
+        node: &'p Node,
+        block: usize,
+        args: &'p [Option<(Val, Origin)>],
+        inputs: &[ValueId],
+        frame: &Frame,
+    ) -> Outcome<ValueId> {
+        let program = self.program;
+        let (Some(declared), Some(body)) =
+            (program.space.ast().blocks.get(block), program.blocks.get(block))
+        else {
+            return Err(self.place(frame, node.origin).no_input());
+        };
+        let first = inputs.first().copied();
+        let own = frame.block.is_none().then_some(first).flatten();
+        let base = self.scratch.slots.len();
+        for (param, arg) in declared.params.iter().zip(args) {
+            let value = match arg {
+                Some((val, origin)) => {
+                    let value = self.scalar(val, frame, own, *origin, &param.name)?;
+                    param.check(value).map_err(|misfit| {
+                        let path = program.space.path(*origin);
+                        let problem = program.space.misfit(path, param, value, misfit);
+                        let mut place = self.place(frame, *origin);
+                        place.scope.input = self.context(frame, own).scope.input;
+                        place.declared(&param.name, val, problem)
+                    })?
+                }
+                // the language gives every parameter without a default an argument
+                None => param.default.unwrap_or(Scalar::Int(0)),
+            };
+            self.scratch.slots.push(value);
+        }
+        let inner = Frame {
+            slots: base,
+            block: Some(block),
+            input: first.map(|x| self.input_shape(x)),
+            i: None,
+            copies: self.scratch.copies.len(),
+        };
+        for condition in &declared.require {
+            let scope = self.context(&inner, None).scope;
+            match condition.expr.eval_bool(&scope) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let place = self.place(&inner, node.origin);
+                    return Err(place.require(&declared.name, condition));
+                }
+                Err(error) => {
+                    let place = self.place(&inner, condition.origin);
+                    return Err(place.value("require", error.into()));
+                }
+            }
+        }
+        let result = self.body(body, inputs, &inner, node.origin).map_err(|mut problem| {
+            let path = program.space.path(node.origin);
+            if problem.related.len() < 4 {
+                let with = diagnose::arguments(&program.space, declared, self.scratch.slots.get(base..).unwrap_or(&[]));
+                problem.related.push((path, format!("block {} is used here{with}", declared.name)));
+            }
+            problem
+        });
+        self.scratch.slots.truncate(base);
+        result
+    }
+
+    fn input_shape(&self, x: ValueId) -> [i64; 3] {
+        let shape = self.lower.shape(x);
+        let (h, w) = shape.hw();
+        [shape.channels(), h, w].map(i64::from)
+    }
+
+    /// What values at this place are read with; `own` is the input that `in` means where it means the node's own.
+    fn context(&self, frame: &Frame, own: Option<ValueId>) -> Context<'_> {
+        let input = frame.input.or_else(|| own.map(|x| self.input_shape(x)));
+        Context {
+            space: &self.program.space,
+            assignment: self.assignment,
+            scope: Scope {
+                slots: self.scratch.slots.get(frame.slots..).unwrap_or(&[]),
+                input,
+                i: frame.i,
+            },
+            copies: self.scratch.copies.get(frame.copies..).unwrap_or(&[]),
+        }
+    }
+
+    fn scalar(
+        &self,
+        val: &Val,
+        frame: &Frame,
+        own: Option<ValueId>,
+        origin: Origin,
+        key: &str,
+    ) -> Outcome<Scalar> {
+        self.context(frame, own)
+            .scalar(val)
+            .map_err(|error| self.place(frame, origin).value(key, error))
+    }
+
+    /// The value of an open parameter, checked.
+    fn open(
+        &self,
+        open: &Open,
+        frame: &Frame,
+        own: Option<ValueId>,
+        (def, slot): (&super::registry::BlockDef, usize),
+    ) -> Outcome<Arg> {
+        let Some(param) = def.params.get(slot) else {
+            return Ok(Arg::Unset);
+        };
+        let context = self.context(frame, own);
+        let failed = |error| self.place(frame, open.origin).value(param.name, error);
+        let value = match context.leaf(&open.val).map_err(failed)? {
+            Val::List(items) => match items.as_slice() {
+                [a, b] => Literal::Two(
+                    context.scalar(a).map_err(failed)?,
+                    context.scalar(b).map_err(failed)?,
+                ),
+                _ => return Err(self.place(frame, open.origin).value(param.name, crate::space::ValueError::List)),
+            },
+            val => Literal::One(context.scalar(val).map_err(failed)?),
+        };
+        fit(param.kind, &open.words, value).map_err(|misfit| {
+            let mut place = self.place(frame, open.origin);
+            place.scope.input = context.scope.input;
+            place.misfit(def, param, &open.val, value, misfit)
+        })
+    }
+
+    fn place(&self, frame: &Frame, origin: Origin) -> Place<'_> {
+        let context = self.context(frame, None);
+        Place {
+            space: &self.program.space,
+            assignment: self.assignment,
+            block: frame.block,
+            scope: context.scope,
+            copies: context.copies,
+            origin,
+        }
+    }
+}
