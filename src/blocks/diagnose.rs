@@ -7,7 +7,7 @@ use super::registry::BlockDef;
 use super::walk::{MAX_DEPTH, MAX_STEPS};
 use crate::base::diag::Diagnostic;
 use crate::base::path::JsonPath;
-use crate::expr::{Expr, Ref, Scalar, Scope};
+use crate::expr::{Ref, Scalar, Scope};
 use crate::ir::ShapeError;
 use crate::space::ast::{Condition, Declared, Origin, Val};
 use crate::space::signature::ParamDef;
@@ -98,7 +98,8 @@ impl Place<'_> {
     }
 
     /// A parameter of a declared block has a value that does not fit.
-    pub fn declared(&self, param: &str, val: &Val, problem: Diagnostic) -> Box<Diagnostic> {
+    pub fn declared(&self, param: &str, val: &Val, message: String) -> Box<Diagnostic> {
+        let problem = Diagnostic::error(self.path(), message);
         let lines = self.ancestry(param, val);
         Box::new(lines.into_iter().fold(problem, Diagnostic::note))
     }
@@ -107,9 +108,10 @@ impl Place<'_> {
     pub fn require(&self, name: &str, condition: &Condition) -> Box<Diagnostic> {
         let problem = self
             .error(format!("block {name} requires {}", condition.expr.text()))
-            .note(format!("here{}", self.with(&condition.expr)))
             .related(self.space.path(condition.origin), "required here");
-        Box::new(problem)
+        let val = Val::Expr(Box::new(condition.expr.clone()));
+        let lines = self.space.ancestry("it", &val, &self.context(), &self.names());
+        Box::new(lines.into_iter().fold(problem, Diagnostic::note))
     }
 
     /// A value cannot be told.
@@ -183,33 +185,20 @@ impl Place<'_> {
     }
 
     fn line(&self, key: &str, val: &Val, lines: &mut Vec<String>, refs: &mut Vec<u32>) {
-        let context = Context {
-            space: self.space,
-            assignment: self.assignment,
-            scope: self.scope,
-            copies: self.copies,
-        };
+        let context = self.context();
+        lines.extend(self.space.ancestry(key, val, &context, &self.names()));
         let expr = match context.leaf(val) {
-            Ok(Val::Expr(expr)) => expr,
+            Ok(Val::Expr(expr)) => &**expr,
             Ok(Val::Hole(hole)) => {
-                let (Some(index), Some(decision)) = (
-                    self.assignment.get(*hole),
-                    self.space.decisions().get(hole.0 as usize),
-                ) else {
-                    return;
-                };
-                match (decision.domain().expr(index), decision.domain().literal(index)) {
-                    (Some(expr), _) => expr,
-                    (None, Some(value)) => {
-                        lines.push(format!("{key} was chosen as {}", self.show(value)));
-                        return;
-                    }
-                    (None, None) => return,
+                let decision = self.space.decisions().get(hole.0 as usize);
+                let index = self.assignment.get(*hole);
+                match decision.zip(index).and_then(|(d, k)| d.domain().expr(k)) {
+                    Some(expr) => expr,
+                    None => return,
                 }
             }
             _ => return,
         };
-        lines.push(format!("{key} is \"={}\"{}", expr.text(), self.with(expr)));
         for target in expr.refs() {
             if let Ref::Slot(slot) = target
                 && !refs.contains(&slot)
@@ -219,46 +208,22 @@ impl Place<'_> {
         }
     }
 
-    /// The values of what an expression names: ` with w2 = 24, i = 0`.
-    fn with(&self, expr: &Expr) -> String {
-        let mut parts: Vec<String> = Vec::new();
-        for target in expr.refs() {
-            let part = match target {
-                Ref::Slot(slot) => {
-                    let value = self.scope.slots.get(slot as usize).map(|v| self.show(*v));
-                    format!("{} = {}", self.slot_name(slot), value.unwrap_or_default())
-                }
-                Ref::I => format!("i = {}", self.scope.i.unwrap_or(0)),
-                Ref::In(axis) => {
-                    let axis = usize::from(axis);
-                    let name = ["c", "h", "w"].get(axis).unwrap_or(&"");
-                    let value = self.scope.input.and_then(|s| s.get(axis).copied());
-                    format!("in.{name} = {}", value.unwrap_or(0))
-                }
-            };
-            if !parts.contains(&part) {
-                parts.push(part);
-            }
-        }
-        if parts.is_empty() {
-            String::new()
-        } else {
-            format!(" with {}", parts.join(", "))
+    fn context(&self) -> Context<'_> {
+        Context {
+            space: self.space,
+            assignment: self.assignment,
+            scope: self.scope,
+            copies: self.copies,
         }
     }
 
-    fn slot_name(&self, slot: u32) -> &str {
-        let ast = self.space.ast();
-        let slot = slot as usize;
-        let name = match self.block {
-            None => ast.vars.get(slot).map(|v| &v.name),
-            Some(block) => ast
-                .blocks
-                .get(block)
-                .and_then(|b| b.params.get(slot))
-                .map(|p| &p.name),
-        };
-        name.map_or("", |n| n)
+    /// Names of the slots at this place.
+    fn names(&self) -> Vec<&str> {
+        let block = self.block.and_then(|k| self.space.ast().blocks.get(k));
+        match block {
+            Some(block) => block.params.iter().map(|p| &*p.name).collect(),
+            None => self.space.var_names(),
+        }
     }
 }
 
@@ -271,14 +236,6 @@ fn value_problem(space: &Space, path: JsonPath, key: &str, error: ValueError) ->
         },
         _ => problem,
     }
-}
-
-/// A variable has no value.
-pub(super) fn var(space: &Space, slot: u32, error: ValueError) -> Box<Diagnostic> {
-    let var = space.ast().vars.get(slot as usize);
-    let path = var.map(|v| space.path(v.origin)).unwrap_or_default();
-    let name = var.map_or("", |v| &v.name);
-    Box::new(value_problem(space, path, name, error))
 }
 
 /// The arguments of a use of a declared block: ` with out_channels = 48, layers = 4`.

@@ -1,14 +1,13 @@
 //! `{"op": …}` nodes: each is one node of the graph, with PyTorch's parameter names and defaults but where its doc says
 //! otherwise.
 
-use super::args::Args;
-use super::lower::{Lower, LowerError, LowerErrorKind, one};
+use super::lower::{LowerErrorKind, one};
 use super::registry::{BlockDef, LowerFn, flag, int, optional, or, pair, real, word};
 use crate::ir::ops::{
     Act, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
     PoolKind, Real, Shuffle, Slice, Upsample, UpsampleMode,
 };
-use crate::ir::{Op, ValueId};
+use crate::ir::Op;
 use crate::space::signature::{NodeKind, ParamDef};
 
 const fn op(

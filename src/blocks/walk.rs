@@ -165,7 +165,7 @@ impl<'p> Walk<'p, '_> {
         let program = self.program;
         let ast = program.space.ast();
         if let Err((slot, error)) = program.space.vars(self.assignment, &mut self.scratch.slots) {
-            return Err(diagnose::var(&program.space, slot, error));
+            return Err(Box::new(program.space.var_problem(slot, error)));
         }
         let frame = Frame {
             slots: 0,
@@ -461,11 +461,10 @@ impl<'p> Walk<'p, '_> {
                 Some((val, origin)) => {
                     let value = self.scalar(val, frame, own, *origin, &param.name)?;
                     param.check(value).map_err(|misfit| {
-                        let path = program.space.path(*origin);
-                        let problem = program.space.misfit(path, param, value, misfit);
+                        let message = program.space.misfit(param, value, misfit);
                         let mut place = self.place(frame, *origin);
                         place.scope.input = self.context(frame, own).scope.input;
-                        place.declared(&param.name, val, problem)
+                        place.declared(&param.name, val, message)
                     })?
                 }
                 // the language gives every parameter without a default an argument
