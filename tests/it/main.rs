@@ -11,3 +11,6 @@ mod space;
 mod tables;
 #[cfg(feature = "torch")]
 mod torch;
+mod oracle;
+mod registry;
+mod spaces;
