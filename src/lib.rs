@@ -11,9 +11,9 @@
 #[cfg(feature = "analysis")]
 pub mod analysis;
 pub mod base;
+pub mod blocks;
 pub mod cost;
 pub mod device;
-pub mod blocks;
 pub mod expr;
 pub mod fuse;
 pub mod ir;

@@ -6,9 +6,9 @@ use super::registry::{self, BlockDef};
 use crate::base::diag::{Diagnostic, Diagnostics, nearest};
 use crate::base::path::JsonPath;
 use crate::expr::{Scalar, Word, Words};
-use crate::space::{Domain, Space};
 use crate::space::ast::{self, Ast, DecisionId, Declared, Origin, Source, Val};
 use crate::space::signature::{NodeKind, ParamDef, ParamKind};
+use crate::space::{Domain, Space};
 
 pub(super) struct Checker<'a> {
     ast: &'a Ast,
@@ -144,7 +144,9 @@ impl<'a> Checker<'a> {
             names.extend(self.ast.blocks.iter().map(|block| &*block.name));
         }
         if registry::find(other, name).is_some() {
-            problem = problem.hint(format!("{name} is a {other_key}: write {{\"{other_key}\": {name:?}}}"));
+            problem = problem.hint(format!(
+                "{name} is a {other_key}: write {{\"{other_key}\": {name:?}}}"
+            ));
         } else if let Some(near) = nearest(name, names.iter().copied()) {
             problem = problem.hint(format!("did you mean {near:?}?"));
         } else {
@@ -199,7 +201,9 @@ impl<'a> Checker<'a> {
             Val::Each { items, .. } => {
                 // Items of a hole in a varied repeat stand at one place and have one domain; those of a written
                 // `each` stand side by side.
-                let holes = items.iter().all(|v| matches!(v, Val::Hole(_) | Val::Each { .. }));
+                let holes = items
+                    .iter()
+                    .all(|v| matches!(v, Val::Hole(_) | Val::Each { .. }));
                 if holes {
                     if let Some(first) = items.first() {
                         self.values(first, path, param, words, found);
@@ -320,11 +324,7 @@ pub(super) enum Misfit {
 }
 
 /// The value as the parameter takes it.
-pub(super) fn fit(
-    kind: ParamKind,
-    words: &[Option<Word>],
-    value: Literal,
-) -> Result<Arg, Misfit> {
+pub(super) fn fit(kind: ParamKind, words: &[Option<Word>], value: Literal) -> Result<Arg, Misfit> {
     let whole = |value: Scalar, min: i64, max: i64| match value {
         Scalar::Int(x) if x < min || x > max => Err(Misfit::Range),
         Scalar::Int(x) => u32::try_from(x).map_err(|_| Misfit::Range),
@@ -375,7 +375,10 @@ pub(super) fn takes(kind: ParamKind) -> String {
     match kind {
         ParamKind::Int { min, max } => format!("a whole number {}", range(min, max)),
         ParamKind::Pair { min, max } => {
-            format!("a whole number {} or two of them in a list", range(min, max))
+            format!(
+                "a whole number {} or two of them in a list",
+                range(min, max)
+            )
         }
         ParamKind::Real { min, max } => match (min.is_finite(), max.is_finite()) {
             (true, true) => format!("a number from {min} to {max}"),
@@ -407,7 +410,9 @@ pub(super) fn misfit_problem(
     );
     let problem = Diagnostic::error(path, message);
     match (misfit, param.kind) {
-        (Misfit::Real, _) => problem.hint("div, floor, round and make_divisible give whole numbers"),
+        (Misfit::Real, _) => {
+            problem.hint("div, floor, round and make_divisible give whole numbers")
+        }
         (Misfit::Word, ParamKind::Word(of)) => {
             match nearest(value.trim_matches('"'), of.iter().copied()) {
                 Some(near) => problem.hint(format!("did you mean {near:?}?")),
@@ -415,7 +420,10 @@ pub(super) fn misfit_problem(
             }
         }
         (Misfit::Range, ParamKind::Int { .. } | ParamKind::Pair { .. }) if value.len() > 7 => {
-            problem.hint(format!("no whole number may be above {}", registry::MAX_INT))
+            problem.hint(format!(
+                "no whole number may be above {}",
+                registry::MAX_INT
+            ))
         }
         _ => problem,
     }

@@ -14,8 +14,17 @@ pub(super) static DEF: BlockDef = BlockDef {
     source: "Common to all the reference codes. ShuffleNet-Series has no bias; ESPNetv2 and GhostX-RegNet drop 0.2.",
     params: &[
         int("classes", 1, "Length of the result."),
-        real("dropout", (0.0, 1.0), 0.0, "Share dropped in training; with 0 there is no dropout node."),
-        flag("bias", true, "Whether the fully connected layer has a bias."),
+        real(
+            "dropout",
+            (0.0, 1.0),
+            0.0,
+            "Share dropped in training; with 0 there is no dropout node.",
+        ),
+        flag(
+            "bias",
+            true,
+            "Whether the fully connected layer has a bias.",
+        ),
     ],
     lower: |l, args, inputs| {
         let x = l.global_avg("pool", one(inputs)?)?;

@@ -25,7 +25,11 @@ pub(super) static DEF: BlockDef = BlockDef {
         )),
         or(pair("dilation", 1, "Distance between kernel taps."), 1),
         or(
-            int("groups", 1, "Groups that input and output channels are cut into."),
+            int(
+                "groups",
+                1,
+                "Groups that input and output channels are cut into.",
+            ),
             1,
         ),
         word("act", ACTS, "Activation."),

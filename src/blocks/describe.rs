@@ -124,6 +124,10 @@ fn section(text: &mut String, info: &BlockInfo) {
 
 /// The JSON Schema of documents: `search_spaces/schema.json`.
 pub fn schema() -> serde_json::Value {
-    let signatures: Vec<Signature> = OPS.iter().chain(BLOCKS).map(|def| def.signature()).collect();
+    let signatures: Vec<Signature> = OPS
+        .iter()
+        .chain(BLOCKS)
+        .map(|def| def.signature())
+        .collect();
     crate::space::schema::schema(&signatures)
 }

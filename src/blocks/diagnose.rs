@@ -110,7 +110,9 @@ impl Place<'_> {
             .error(format!("block {name} requires {}", condition.expr.text()))
             .related(self.space.path(condition.origin), "required here");
         let val = Val::Expr(Box::new(condition.expr.clone()));
-        let lines = self.space.ancestry("it", &val, &self.context(), &self.names());
+        let lines = self
+            .space
+            .ancestry("it", &val, &self.context(), &self.names());
         Box::new(lines.into_iter().fold(problem, Diagnostic::note))
     }
 

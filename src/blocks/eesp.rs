@@ -23,15 +23,32 @@ pub(super) static DEF: BlockDef = BlockDef {
     source: "ESPNetv2, arXiv 1811.11431, sections 3.1 and 3.2; the ESPNetv2 and EdgeNets code, which sum over all \
              branches though a comment in it says that equal kernels are skipped.",
     params: &[
-        optional(int("out_channels", 1, "Width, a multiple of branches * branches. Left out: the input's width.")),
+        optional(int(
+            "out_channels",
+            1,
+            "Width, a multiple of branches * branches. Left out: the input's width.",
+        )),
         or(int("branches", 1, "Branches of the pyramid."), 4),
-        or(int("r_lim", 3, "Largest kernel that a dilated 3x3 may stand for."), 9),
+        or(
+            int(
+                "r_lim",
+                3,
+                "Largest kernel that a dilated 3x3 may stand for.",
+            ),
+            9,
+        ),
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;
         let c = l.channels(x);
         let out = args.int_opt(OUT).unwrap_or(c);
-        let pyramid = Pyramid::new(l, x, (OUT, out, 0), (BRANCHES, args.int(BRANCHES)), args.int(R_LIM))?;
+        let pyramid = Pyramid::new(
+            l,
+            x,
+            (OUT, out, 0),
+            (BRANCHES, args.int(BRANCHES)),
+            args.int(R_LIM),
+        )?;
         let y = pyramid.lower(l, x, 1)?;
         let y = if out == c {
             l.push("add", Add, &[y, x])?
@@ -86,7 +103,12 @@ impl Pyramid {
         })
     }
 
-    pub(super) fn lower(&self, l: &mut Lower, x: ValueId, stride: u32) -> Result<ValueId, LowerError> {
+    pub(super) fn lower(
+        &self,
+        l: &mut Lower,
+        x: ValueId,
+        stride: u32,
+    ) -> Result<ValueId, LowerError> {
         let d = self.out / self.branches;
         let reduce = Conv::same(d, 1, 1).grouped(self.branches);
         let t = l.conv_bn("reduce", reduce, Some(Act::Prelu), x)?;

@@ -32,9 +32,20 @@ pub(super) static DEF: BlockDef = BlockDef {
     source: "ESPNetv2, arXiv 1811.11431, section 3.2 and figure 2; the ESPNetv2 and EdgeNets code. The network of section 3.3 \
              leaves the image out of its last strided unit.",
     params: &[
-        int("out_channels", 2, "Width; less the input's width it is a multiple of branches * branches."),
+        int(
+            "out_channels",
+            2,
+            "Width; less the input's width it is a multiple of branches * branches.",
+        ),
         or(int("branches", 1, "Branches of the pyramid."), 4),
-        or(int("r_lim", 3, "Largest kernel that a dilated 3x3 may stand for."), 9),
+        or(
+            int(
+                "r_lim",
+                3,
+                "Largest kernel that a dilated 3x3 may stand for.",
+            ),
+            9,
+        ),
         flag(
             "unused_weights",
             false,
@@ -55,13 +66,26 @@ pub(super) static DEF: BlockDef = BlockDef {
             }
         };
         let (c, out) = (l.channels(x), args.int(OUT));
-        let pyramid = Pyramid::new(l, x, (OUT, out, c), (BRANCHES, args.int(BRANCHES)), args.int(R_LIM))?;
+        let pyramid = Pyramid::new(
+            l,
+            x,
+            (OUT, out, c),
+            (BRANCHES, args.int(BRANCHES)),
+            args.int(R_LIM),
+        )?;
         let kept = l.push("pool", HALVE, &[x])?;
         let made = l.scope("eesp", |l| pyramid.lower(l, x, 2))?;
         if args.flag(UNUSED) {
             l.push("eesp.act", Act::Prelu, &[made])?;
             if image.is_none() {
-                let image = l.push("image.slice", Slice { begin: 0, end: c.min(3) }, &[x])?;
+                let image = l.push(
+                    "image.slice",
+                    Slice {
+                        begin: 0,
+                        end: c.min(3),
+                    },
+                    &[x],
+                )?;
                 shortcut(l, image, out)?;
             }
         }

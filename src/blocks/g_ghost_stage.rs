@@ -32,11 +32,24 @@ pub(super) static DEF: BlockDef = BlockDef {
              form paper: figure and text; that r is whole groups, that the first narrow block takes all of x0, and a norm \
              without activation on the cheap path are our reading.",
     params: &[
-        int("out_channels", 1, "Width of the stage; whole groups of group_width."),
+        int(
+            "out_channels",
+            1,
+            "Width of the stage; whole groups of group_width.",
+        ),
         int("depth", 2, "Blocks in all. The code's form needs 3."),
-        int("group_width", 1, "Channels in a group of the full-width blocks' 3x3 convolution."),
+        int(
+            "group_width",
+            1,
+            "Channels in a group of the full-width blocks' 3x3 convolution.",
+        ),
         or(int("stride", 1, "Step of the first block."), 2),
-        real("cheap_ratio", (0.0, 1.0), 0.5, "Share of the width that the cheap path makes, at least; between 0 and 1."),
+        real(
+            "cheap_ratio",
+            (0.0, 1.0),
+            0.5,
+            "Share of the width that the cheap path makes, at least; between 0 and 1.",
+        ),
         word("form", &["code", "paper"], "Which is reproduced."),
     ],
     lower: |l, args, inputs| {
@@ -151,7 +164,9 @@ impl Stage {
         let g = l.push("add", Add, &[g, m])?;
         let g = l.push("cheap_relu", Act::Relu, &[g])?;
         let x = l.push("join", Concat, &[e, g])?;
-        l.scope("end", |l| regnetx_block(l, x, self.width, self.group_width, 1))
+        l.scope("end", |l| {
+            regnetx_block(l, x, self.width, self.group_width, 1)
+        })
     }
 
     fn lower_paper(&self, l: &mut Lower, x0: ValueId) -> Result<ValueId, LowerError> {

@@ -296,9 +296,7 @@ impl LowerErrorKind {
                 "({value} - {base}) % {divisor} is {}",
                 (value - base) % divisor
             )),
-            Self::Indivisible { value, base, .. } => {
-                Some(format!("{value} is not above {base}"))
-            }
+            Self::Indivisible { value, base, .. } => Some(format!("{value} is not above {base}")),
             _ => None,
         }
     }

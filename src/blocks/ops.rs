@@ -3,11 +3,11 @@
 
 use super::lower::{LowerErrorKind, one};
 use super::registry::{BlockDef, LowerFn, flag, int, optional, or, pair, real, word};
+use crate::ir::Op;
 use crate::ir::ops::{
     Act, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
     PoolKind, Real, Shuffle, Slice, Upsample, UpsampleMode,
 };
-use crate::ir::Op;
 use crate::space::signature::{NodeKind, ParamDef};
 
 const fn op(
@@ -67,7 +67,11 @@ pub(super) static CONV: BlockDef = op(
             ),
             1,
         ),
-        flag("bias", false, "Whether a bias is added (PyTorch's own default is true)."),
+        flag(
+            "bias",
+            false,
+            "Whether a bias is added (PyTorch's own default is true).",
+        ),
     ],
     |l, args, inputs| {
         let (kernel_size, dilation) = (args.pair(1), args.pair(4));
@@ -231,9 +235,7 @@ pub(super) static UPSAMPLE: BlockDef = op(
             (Some(scale), None) => [h.saturating_mul(scale), w.saturating_mul(scale)],
             (None, Some(size)) => size,
             _ => {
-                return Err(
-                    LowerErrorKind::Conflict("needs exactly one of scale and size").into(),
-                );
+                return Err(LowerErrorKind::Conflict("needs exactly one of scale and size").into());
             }
         };
         let mode = match args.word(2) {

@@ -2,8 +2,8 @@
 
 use super::ese::ese;
 use super::lower::{Lower, LowerError, LowerErrorKind, one};
-use super::values::Values;
 use super::registry::{BlockDef, flag, int, or, word};
+use super::values::Values;
 use crate::ir::ValueId;
 use crate::ir::ops::{Act, Add, Concat, Conv};
 use crate::space::signature::NodeKind;
@@ -34,10 +34,22 @@ pub(super) static DEF: BlockDef = BlockDef {
         int("out_channels", 1, "Width after the aggregation."),
         int("mid_channels", 1, "Width of each convolution of the chain."),
         or(int("layers", 1, "Convolutions in the chain."), 5),
-        flag("identity", false, "Whether the input is added to the result; their widths must agree."),
+        flag(
+            "identity",
+            false,
+            "Whether the input is added to the result; their widths must agree.",
+        ),
         word("gate", &["none", "ese"], "Gate after the aggregation."),
-        flag("depthwise", false, "Whether the 3x3 convolutions are depthwise, each with a pointwise one."),
-        flag("bottleneck", false, "Whether a 1x1 convolution halves the width before each 3x3."),
+        flag(
+            "depthwise",
+            false,
+            "Whether the 3x3 convolutions are depthwise, each with a pointwise one.",
+        ),
+        flag(
+            "bottleneck",
+            false,
+            "Whether a 1x1 convolution halves the width before each 3x3.",
+        ),
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;

@@ -21,9 +21,20 @@ pub(super) static DEF: BlockDef = BlockDef {
               shortcut: x, or bn(pw/stride(x)) where stride or width change",
     source: "RegNet, arXiv 2003.13678, figure 13; torchvision and timm code.",
     params: &[
-        int("out_channels", 1, "Width; a multiple of group_width, or at most that."),
-        int("group_width", 1, "Channels in a group of the 3x3 convolution; a block narrower than this has one group."),
-        or(int("stride", 1, "Step of the 3x3 convolution and the shortcut."), 1),
+        int(
+            "out_channels",
+            1,
+            "Width; a multiple of group_width, or at most that.",
+        ),
+        int(
+            "group_width",
+            1,
+            "Channels in a group of the 3x3 convolution; a block narrower than this has one group.",
+        ),
+        or(
+            int("stride", 1, "Step of the 3x3 convolution and the shortcut."),
+            1,
+        ),
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;

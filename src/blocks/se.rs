@@ -16,7 +16,10 @@ pub(super) static DEF: BlockDef = BlockDef {
              reduction 4, divisor 4 and hsigmoid. Where c / reduction is whole, divisor 1 leaves it as it is.",
     params: &[
         or(int("reduction", 1, "Input width over hidden width."), 16),
-        or(int("divisor", 1, "The hidden width is a multiple of this."), 1),
+        or(
+            int("divisor", 1, "The hidden width is a multiple of this."),
+            1,
+        ),
         word("gate", &["sigmoid", "hsigmoid"], "Function of the gate."),
     ],
     lower: |l, args, inputs| {
@@ -39,9 +42,17 @@ pub(super) static DEF: BlockDef = BlockDef {
 
 /// `div(c / reduction, q)`, exact: `floor((v + q / 2) / q)` with `v = c / reduction` is `(2 c + q r) / (2 q r)`.
 fn hidden_width(c: u32, reduction: u32, divisor: u32) -> u32 {
-    let (c, r, q) = (u64::from(c), u64::from(reduction.max(1)), u64::from(divisor.max(1)));
+    let (c, r, q) = (
+        u64::from(c),
+        u64::from(reduction.max(1)),
+        u64::from(divisor.max(1)),
+    );
     let near = ((2 * c + q * r) / (2 * q * r) * q).max(q);
-    let up = if 10 * near * r < 9 * c { near + q } else { near };
+    let up = if 10 * near * r < 9 * c {
+        near + q
+    } else {
+        near
+    };
     u32::try_from(up).unwrap_or(u32::MAX)
 }
 

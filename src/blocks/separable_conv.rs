@@ -15,9 +15,19 @@ pub(super) static DEF: BlockDef = BlockDef {
     source: "MobileNets, arXiv 1704.04861, figure 3. Other activations and dilation are ours.",
     params: &[
         int("out_channels", 1, "Output channels."),
-        or(int("kernel_size", 1, "Kernel of the depthwise convolution."), 3),
+        or(
+            int("kernel_size", 1, "Kernel of the depthwise convolution."),
+            3,
+        ),
         or(int("stride", 1, "Step of the depthwise convolution."), 1),
-        or(int("dilation", 1, "Distance between taps of the depthwise convolution."), 1),
+        or(
+            int(
+                "dilation",
+                1,
+                "Distance between taps of the depthwise convolution.",
+            ),
+            1,
+        ),
         word("act", ACTS, "Activation after both."),
     ],
     lower: |l, args, inputs| {

@@ -27,10 +27,28 @@ pub(super) static DEF: BlockDef = BlockDef {
     source: "ShuffleNetV2, arXiv 1807.11164, figure 3 (c) and (d). form torchvision: torchvision and pytorchcv's \
              shufflenetv2; form official: ShuffleNet-Series/V2; pytorchcv's shufflenetv2b has the same widths.",
     params: &[
-        optional(int("out_channels", 2, "Output channels, even. Left out: the input's width. At stride 1 it must be that.")),
-        or(int("stride", 1, "Step of the depthwise convolutions; 1 is the unit that splits."), 1),
-        or(int("kernel_size", 1, "Kernel of the depthwise convolutions."), 3),
-        word("form", &["torchvision", "official"], "Which code is reproduced."),
+        optional(int(
+            "out_channels",
+            2,
+            "Output channels, even. Left out: the input's width. At stride 1 it must be that.",
+        )),
+        or(
+            int(
+                "stride",
+                1,
+                "Step of the depthwise convolutions; 1 is the unit that splits.",
+            ),
+            1,
+        ),
+        or(
+            int("kernel_size", 1, "Kernel of the depthwise convolutions."),
+            3,
+        ),
+        word(
+            "form",
+            &["torchvision", "official"],
+            "Which code is reproduced.",
+        ),
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;
@@ -66,8 +84,22 @@ pub(super) static DEF: BlockDef = BlockDef {
         } else {
             x
         };
-        let pass = l.push("pass", Slice { begin: 0, end: half }, &[x])?;
-        let y = l.push("split", Slice { begin: half, end: c }, &[x])?;
+        let pass = l.push(
+            "pass",
+            Slice {
+                begin: 0,
+                end: half,
+            },
+            &[x],
+        )?;
+        let y = l.push(
+            "split",
+            Slice {
+                begin: half,
+                end: c,
+            },
+            &[x],
+        )?;
         let y = l.scope("branch", |l| branch(l, y, (half, half), kernel, 1))?;
         join(l, pass, y, official)
     },

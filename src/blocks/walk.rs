@@ -191,9 +191,13 @@ impl<'p> Walk<'p, '_> {
             let [c, h, w] = axes;
             let shape = Shape::Map { c, h, w };
             self.lower.builder.origin = input.origin.0;
-            let pushed = self.lower.push(&input.name, Op::Input { index, shape }, &[]);
-            let pushed = pushed
-                .map_err(|error| self.place(&frame, input.origin).block("input", None, &error));
+            let pushed = self
+                .lower
+                .push(&input.name, Op::Input { index, shape }, &[]);
+            let pushed = pushed.map_err(|error| {
+                self.place(&frame, input.origin)
+                    .block("input", None, &error)
+            });
             inputs.push(pushed?);
         }
         let base = self.scratch.results.len();
@@ -333,10 +337,16 @@ impl<'p> Walk<'p, '_> {
             return Ok(self.keep(node, value, nothing_kept(value)));
         };
         let count = self.scalar(&repeat.count, frame, None, repeat.origin, "repeat")?;
-        let most = repeat.vary.map_or(i64::from(MAX_STEPS), |v| i64::from(v.max));
+        let most = repeat
+            .vary
+            .map_or(i64::from(MAX_STEPS), |v| i64::from(v.max));
         let count = match count.int() {
             Some(count) if (0..=most).contains(&count) => count as u32,
-            _ => return Err(self.place(frame, repeat.origin).count(&repeat.count, count, most)),
+            _ => {
+                return Err(self
+                    .place(frame, repeat.origin)
+                    .count(&repeat.count, count, most));
+            }
         };
         let Some(mut value) = first else {
             return passed(self);
@@ -448,9 +458,10 @@ impl<'p> Walk<'p, '_> {
         frame: &Frame,
     ) -> Outcome<ValueId> {
         let program = self.program;
-        let (Some(declared), Some(body)) =
-            (program.space.ast().blocks.get(block), program.blocks.get(block))
-        else {
+        let (Some(declared), Some(body)) = (
+            program.space.ast().blocks.get(block),
+            program.blocks.get(block),
+        ) else {
             return Err(self.place(frame, node.origin).no_input());
         };
         let first = inputs.first().copied();
@@ -493,14 +504,22 @@ impl<'p> Walk<'p, '_> {
                 }
             }
         }
-        let result = self.body(body, inputs, &inner, node.origin).map_err(|mut problem| {
-            let path = program.space.path(node.origin);
-            if problem.related.len() < 4 {
-                let with = diagnose::arguments(&program.space, declared, self.scratch.slots.get(base..).unwrap_or(&[]));
-                problem.related.push((path, format!("block {} is used here{with}", declared.name)));
-            }
-            problem
-        });
+        let result = self
+            .body(body, inputs, &inner, node.origin)
+            .map_err(|mut problem| {
+                let path = program.space.path(node.origin);
+                if problem.related.len() < 4 {
+                    let with = diagnose::arguments(
+                        &program.space,
+                        declared,
+                        self.scratch.slots.get(base..).unwrap_or(&[]),
+                    );
+                    problem
+                        .related
+                        .push((path, format!("block {} is used here{with}", declared.name)));
+                }
+                problem
+            });
         self.scratch.slots.truncate(base);
         result
     }
@@ -558,7 +577,11 @@ impl<'p> Walk<'p, '_> {
                     context.scalar(a).map_err(failed)?,
                     context.scalar(b).map_err(failed)?,
                 ),
-                _ => return Err(self.place(frame, open.origin).value(param.name, crate::space::ValueError::List)),
+                _ => {
+                    return Err(self
+                        .place(frame, open.origin)
+                        .value(param.name, crate::space::ValueError::List));
+                }
             },
             val => Literal::One(context.scalar(val).map_err(failed)?),
         };

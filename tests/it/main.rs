@@ -6,11 +6,11 @@ mod floors;
 mod fuse;
 mod graph;
 mod naive;
+mod oracle;
 mod random;
+mod registry;
 mod space;
+mod spaces;
 mod tables;
 #[cfg(feature = "torch")]
 mod torch;
-mod oracle;
-mod registry;
-mod spaces;

@@ -136,15 +136,60 @@ fn golden_counts() {
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     for (file, set, params, macs) in [
         ("vovnet27_slim.json", "{}", 3_525_736, 2_176_695_296),
-        ("vovnet.json", r#"{"model": "v27_slim", "identity": false, "gate": "none"}"#, 3_525_736, 2_176_695_296),
-        ("vovnet.json", r#"{"model": "v39", "identity": false, "gate": "none"}"#, 22_600_296, 7_072_227_328),
-        ("vovnet.json", r#"{"model": "v39", "identity": true, "gate": "last"}"#, 24_568_936, 7_074_193_408),
-        ("shufflenet_v2.json", r#"{"model": "x0_5", "form": "torchvision", "bias": true}"#, 1_366_792, 40_476_448),
-        ("shufflenet_v2.json", r#"{"model": "x1_0", "form": "torchvision", "bias": true}"#, 2_278_604, 144_907_992),
-        ("shufflenet_v2.json", r#"{"model": "x1_0", "form": "official", "bias": false}"#, 2_278_760, 145_814_296),
-        ("espnet_v2.json", r#"{"s": 1.0, "form": "official"}"#, 1_670_072, 86_744_404),
-        ("regnetx.json", r#"{"model": "x002", "ghost": true}"#, 1_825_440, 130_922_824),
-        ("regnetx.json", r#"{"model": "x032", "ghost": true}"#, 10_511_000, 1_801_746_240),
+        (
+            "vovnet.json",
+            r#"{"model": "v27_slim", "identity": false, "gate": "none"}"#,
+            3_525_736,
+            2_176_695_296,
+        ),
+        (
+            "vovnet.json",
+            r#"{"model": "v39", "identity": false, "gate": "none"}"#,
+            22_600_296,
+            7_072_227_328,
+        ),
+        (
+            "vovnet.json",
+            r#"{"model": "v39", "identity": true, "gate": "last"}"#,
+            24_568_936,
+            7_074_193_408,
+        ),
+        (
+            "shufflenet_v2.json",
+            r#"{"model": "x0_5", "form": "torchvision", "bias": true}"#,
+            1_366_792,
+            40_476_448,
+        ),
+        (
+            "shufflenet_v2.json",
+            r#"{"model": "x1_0", "form": "torchvision", "bias": true}"#,
+            2_278_604,
+            144_907_992,
+        ),
+        (
+            "shufflenet_v2.json",
+            r#"{"model": "x1_0", "form": "official", "bias": false}"#,
+            2_278_760,
+            145_814_296,
+        ),
+        (
+            "espnet_v2.json",
+            r#"{"s": 1.0, "form": "official"}"#,
+            1_670_072,
+            86_744_404,
+        ),
+        (
+            "regnetx.json",
+            r#"{"model": "x002", "ghost": true}"#,
+            1_825_440,
+            130_922_824,
+        ),
+        (
+            "regnetx.json",
+            r#"{"model": "x032", "ghost": true}"#,
+            10_511_000,
+            1_801_746_240,
+        ),
     ] {
         let (t, _) = loaded.count(file, &json(set));
         assert_eq!((t.params, t.macs), (params, macs), "{file} {set}");
@@ -176,9 +221,14 @@ fn nasbench201_has_its_cells_and_their_size() {
     assert_eq!((cifar10 + 500) / 1000, 15_647, "{cifar10}");
     // By hand: stem 432; per stage 5 cells of 6 3x3 convolutions with norms; reductions; head.
     let all3 = [conv3; 6];
-    let cells: u64 = [16u64, 32, 64].iter().map(|c| 30 * (9 * c * c + 2 * c)).sum();
+    let cells: u64 = [16u64, 32, 64]
+        .iter()
+        .map(|c| 30 * (9 * c * c + 2 * c))
+        .sum();
     let reduction = |c: u64| c * 2 * c * 9 + 4 * c * c * 9 + 8 * c + 2 * c * c;
-    let rest = |stem: u64, classes: u64| stem * 16 * 9 + 32 + reduction(16) + reduction(32) + 128 + 65 * classes;
+    let rest = |stem: u64, classes: u64| {
+        stem * 16 * 9 + 32 + reduction(16) + reduction(32) + 128 + 65 * classes
+    };
     for (task, channels, classes) in [("cifar100", 3, 100), ("ninapro", 1, 18), ("darcy", 1, 1)] {
         let (t, _) = count(&edges(all3, task));
         assert_eq!(t.params, cells + rest(channels, classes), "{task}");

@@ -81,7 +81,12 @@ fn a_bound_document_lowers_to_the_same_network() {
             let arch = space.bind(&draw).unwrap();
             let bound = Program::compile(arch.space()).unwrap();
             let got = bound.lower(&Assignment::empty(), Names::On).unwrap();
-            assert_eq!(wanted.fingerprint(), got.fingerprint(), "{}", path.display());
+            assert_eq!(
+                wanted.fingerprint(),
+                got.fingerprint(),
+                "{}",
+                path.display()
+            );
             let names = |g: &blocksmith::ir::Graph| -> Vec<String> {
                 g.ids().map(|id| g.name(id).to_owned()).collect()
             };
