@@ -6,6 +6,7 @@
 //!
 //! The invariants stand in [`verify`](mod@verify). A graph prints as text ([`text`]), which parses back.
 
+pub mod dot;
 pub mod graph;
 pub mod ops;
 pub mod params;

@@ -211,8 +211,8 @@ fn probed(graph: &Graph, size: usize, rows: bool) -> u64 {
             let here = hit == Some(if rows { y } else { x });
             base(c, y, x) + if here { 1e6 } else { 0.0 }
         });
-        let mut run = naive::run(graph, &inputs);
-        run.values[graph.outputs()[0].index()]
+        let mut values = naive::values(graph, &inputs);
+        values[graph.outputs()[0].index()]
             .take()
             .unwrap()
             .data
@@ -238,7 +238,7 @@ fn probed(graph: &Graph, size: usize, rows: bool) -> u64 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn receptive_field_is_what_probing_finds(numbers in tape()) {
@@ -246,11 +246,11 @@ proptest! {
         let graph = windows(&numbers, size);
         let seen = Totals::of(&graph, &mut Scratch::default()).unwrap().visible;
         let probed = [probed(&graph, size as usize, true), probed(&graph, size as usize, false)];
-        for axis in 0..2 {
+        for (axis, probed) in probed.into_iter().enumerate() {
             // a small window lies inside the input for some output; a large one may reach into the padding for all
-            prop_assert!(probed[axis] <= seen.receptive_field[axis], "{}", graph);
+            prop_assert!(probed <= seen.receptive_field[axis], "{}", graph);
             if seen.sliding_field[axis] <= 9 {
-                prop_assert_eq!(probed[axis], seen.receptive_field[axis], "{}", graph);
+                prop_assert_eq!(probed, seen.receptive_field[axis], "{}", graph);
             }
         }
     }
@@ -490,12 +490,15 @@ fn reference_counts() {
         .lines()
         .map(|line| line.split(',').collect())
         .collect();
-    let nets: [(&str, &str, fn() -> Net); 3] = [
-        ("official:VoVNet.pytorch", "vovnet27_slim", vovnet27_slim),
+    for (source, name, net) in [
+        (
+            "official:VoVNet.pytorch",
+            "vovnet27_slim",
+            vovnet27_slim as fn() -> Net,
+        ),
         ("torchvision", "squeezenet1_0", squeezenet1_0),
         ("torchvision", "mobilenet_v2", mobilenet_v2),
-    ];
-    for (source, name, net) in nets {
+    ] {
         let row = rows
             .iter()
             .find(|r| r[0] == source && r[2] == name)

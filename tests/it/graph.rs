@@ -290,3 +290,19 @@ fn the_oracle_computes_what_is_known() {
         .collect();
     assert_eq!(order, [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]);
 }
+
+#[test]
+fn dot_shows_nodes_edges_and_what_is_dead() {
+    let graph = parsed(
+        "%0 input 2x3x3 : x\n%1 relu 2x3x3 (%0) : \"a \\\"b\\\"\"\n%2 add 2x3x3 (%0 %0) : c\noutput %1",
+    );
+    let dot = blocksmith::ir::dot::print(&graph);
+    let lines: Vec<&str> = dot.lines().collect();
+    assert_eq!(lines[2], r#"  n0 [label="input\n2x3x3\nx"];"#);
+    assert_eq!(
+        lines[3],
+        r#"  n1 [label="relu\n2x3x3\na \"b\"", penwidth=3];"#
+    );
+    assert_eq!(lines[5], r#"  n2 [label="add\n2x3x3\nc", style=dashed];"#);
+    assert_eq!(dot.matches("n0 -> n2;").count(), 2);
+}
