@@ -28,7 +28,7 @@ pub struct Node {
     pub shape: Shape,
     first_input: u32,
     input_count: u32,
-    /// Which document node asked for it: an index into [`Graph::origins`].
+    /// Which document node asked for it: what [`Graph::origin`] looks up.
     pub origin: u32,
 }
 

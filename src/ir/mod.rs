@@ -1,6 +1,6 @@
 //! Floor 1: the graph that everything downstream reads.
 //!
-//! A [`Graph`](graph::Graph) is a list of nodes in topological order. One node has one output; a split is slices.
+//! A [`Graph`] is a list of nodes in topological order. One node has one output; a split is slices.
 //! Weights are attributes of the op, not values. The batch is not in the graph: every shape is that of one sample.
 //! The op set is closed: readers match [`Op`] without a wildcard, so a new op is a list of compile errors.
 //!

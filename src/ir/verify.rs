@@ -2,7 +2,7 @@
 //! reading the text form, and in tests after every lowering.
 //!
 //! Invariants:
-//! 1. There are at most [`MAX_NODES`](super::graph::MAX_NODES) nodes, and at least one output.
+//! 1. There are at most [`MAX_NODES`] nodes, and at least one output.
 //! 2. A node's inputs stand before it.
 //! 3. A node's stored shape is the one its op infers from its inputs' shapes.
 //! 4. Outputs are nodes of the graph.
