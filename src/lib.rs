@@ -12,6 +12,8 @@
 pub mod analysis;
 pub mod base;
 pub mod blocks;
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod cost;
 pub mod device;
 pub mod expr;

@@ -1,2 +1,5 @@
-//! x
-fn main() {}
+//! The `blocksmith` program.
+
+fn main() -> std::process::ExitCode {
+    blocksmith::cli::main()
+}

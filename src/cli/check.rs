@@ -1,0 +1,103 @@
+//! `check`: validates documents.
+
+use super::failure::{self, Exit, Failure, Result};
+use super::files::read_text;
+use super::out::Out;
+use crate::base::diag::Diagnostics;
+use crate::blocks::Names;
+use crate::space::Assignment;
+use serde_json::{Value, json};
+use std::path::PathBuf;
+
+/// Validates spaces and archs; prints all problems with JSON path, line, column and a way out.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Spaces or archs.
+    #[arg(required_unless_present = "schema")]
+    files: Vec<PathBuf>,
+    /// Prints the JSON Schema of the language instead, for editors ("$schema").
+    #[arg(long, conflicts_with = "files")]
+    schema: bool,
+}
+
+pub fn run(args: &Args, out: &mut Out) -> Result {
+    if args.schema {
+        out.json(&crate::blocks::schema())?;
+        return Ok(Exit::Ok);
+    }
+    let mut bad = Vec::new();
+    let mut reports: Vec<Value> = Vec::new();
+    let mut lines = Vec::new();
+    for path in &args.files {
+        let file = path.display().to_string();
+        let outcome = match read_text(path) {
+            Ok(text) => summary(&text),
+            Err(Failure::Invalid(files)) => {
+                Err(files.into_iter().map(|f| f.1).next().unwrap_or_default())
+            }
+            Err(other) => return Err(other),
+        };
+        match outcome {
+            Ok((line, mut report)) => {
+                lines.push(format!("{file}: ok, {line}"));
+                report["file"] = json!(file);
+                reports.push(report);
+            }
+            Err(problems) => {
+                reports.push(failure::file_json(&file, &problems));
+                bad.push((file, problems));
+            }
+        }
+    }
+    if out.is_json() {
+        out.json(&json!({"ok": bad.is_empty(), "files": reports}))?;
+    } else {
+        out.text(&lines.join("\n"))?;
+        for (file, problems) in &bad {
+            out.error(&problems.render(Some(file)));
+            out.error("");
+        }
+        let count: usize = bad.iter().map(|(_, d)| d.len()).sum();
+        if count > 0 {
+            out.error(&format!(
+                "{count} problems in {} of {} files",
+                bad.len(),
+                args.files.len()
+            ));
+        }
+    }
+    Ok(if bad.is_empty() {
+        Exit::Ok
+    } else {
+        Exit::Invalid
+    })
+}
+
+/// What a good document is, or its problems. An arch is lowered as well: a shape that does not fit is a problem too.
+fn summary(text: &str) -> std::result::Result<(String, Value), Diagnostics> {
+    let (space, program) = crate::blocks::load(text)?;
+    let decisions = space.decisions().len();
+    let name = space.name();
+    if decisions > 0 {
+        let size = space.size();
+        let bound = if size.exact { "" } else { "at most " };
+        let count = if size.count < 1e6 {
+            format!("{}", size.count)
+        } else {
+            format!("{:.2e}", size.count)
+        };
+        let line =
+            format!("space \"{name}\" with {decisions} decisions, {bound}{count} assignments");
+        let report = json!({
+            "ok": true, "diagnostics": [], "kind": "space", "name": name, "decisions": decisions,
+            "size": size.count, "size_is_exact": size.exact,
+        });
+        return Ok((line, report));
+    }
+    let graph = program.lower(&Assignment::empty(), Names::On)?;
+    let line = format!("arch \"{name}\" with {} nodes", graph.nodes().len());
+    Ok((
+        line,
+        json!({"ok": true, "diagnostics": [], "kind": "arch", "name": name, "nodes": graph.nodes().len()}),
+    ))
+}

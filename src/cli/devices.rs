@@ -1,0 +1,163 @@
+//! `devices`: the shipped profiles, and what this machine offers.
+
+use super::failure::{Exit, Failure, Result};
+use super::out::{Out, or_dash, percent, table};
+use crate::device::{BUILT_IN, DeviceModel, Quantity};
+use serde_json::json;
+
+/// Lists device profiles with their held-out errors, or everything about one.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// One device: a name, or a profile file.
+    name: Option<String>,
+    /// Runs a convolution through libtorch, compares it with known numbers, and prints versions and threads.
+    #[arg(long, conflicts_with = "name")]
+    self_test: bool,
+}
+
+pub fn run(args: &Args, out: &mut Out) -> Result {
+    if args.self_test {
+        return self_test(out);
+    }
+    match &args.name {
+        Some(name) => one(name, out),
+        None => all(out),
+    }
+}
+
+#[cfg(feature = "torch")]
+fn self_test(out: &mut Out) -> Result {
+    let report = crate::torch::self_test()?;
+    if out.is_json() {
+        out.json(&json!(report))?;
+    } else {
+        out.text(&report.to_string())?;
+    }
+    Ok(Exit::Ok)
+}
+
+#[cfg(not(feature = "torch"))]
+fn self_test(_: &mut Out) -> Result {
+    Err(Failure::Usage(
+        "this program was built without libtorch (feature `torch`)".to_owned(),
+    ))
+}
+
+fn one(name: &str, out: &mut Out) -> Result {
+    let model = DeviceModel::find(name)?;
+    let profile = model.profile();
+    if out.is_json() {
+        out.json(&json!(profile))?;
+        return Ok(Exit::Ok);
+    }
+    let p = &profile.provenance;
+    let mut text = format!(
+        "{}\n  hardware   {}\n  runtime    {}, {}, {} threads, batch {} to {}\n  data       {} ({} networks, {} rows)\n  origin     {}\n  licence    {}\n",
+        profile.name,
+        profile.hardware,
+        profile.runtime,
+        profile.precision,
+        profile.threads,
+        profile.batch[0],
+        profile.batch[1],
+        p.data,
+        p.networks,
+        p.rows,
+        p.origin,
+        p.licence,
+    );
+    for note in &p.notes {
+        text.push_str(&format!("  note       {note}\n"));
+    }
+    let rows = profile.held_out.iter().map(|h| {
+        let quantity = match h.quantity {
+            Quantity::Latency => "latency",
+            Quantity::Energy => "energy",
+        };
+        let tau = or_dash(h.tau, |t| format!("{t:.3}"));
+        vec![
+            format!("  {quantity}"),
+            h.method.clone(),
+            h.rows.to_string(),
+            percent(h.mape),
+            percent(h.median_ape),
+            percent(h.within_10),
+            tau,
+        ]
+    });
+    text.push('\n');
+    text.push_str(&table(
+        &[
+            "  held-out error",
+            "method",
+            "rows",
+            "MAPE %",
+            "median %",
+            "within 10 %",
+            "tau",
+        ],
+        &[0, 1],
+        rows,
+    ));
+    let rows = profile.kernels.iter().map(|(kind, k)| {
+        let support = match &k.support {
+            crate::device::Support::Fitted => "fitted".to_owned(),
+            crate::device::Support::Transferred { from, rule } => {
+                format!("transferred from {from}: {rule}")
+            }
+        };
+        vec![format!("  {}", kind.name()), support]
+    });
+    text.push_str("\n\n");
+    text.push_str(&table(&["  kernel", "rates"], &[0, 1], rows));
+    out.text(&text)?;
+    Ok(Exit::Ok)
+}
+
+fn all(out: &mut Out) -> Result {
+    let mut models = Vec::new();
+    for entry in BUILT_IN {
+        models.push(DeviceModel::find(entry.name)?);
+    }
+    if out.is_json() {
+        let rows = models.iter().map(|m| {
+            let p = m.profile();
+            json!({
+                "name": p.name, "hardware": p.hardware, "runtime": p.runtime, "threads": p.threads,
+                "precision": p.precision, "energy": p.energy_constant_j.is_some(), "held_out": p.held_out,
+            })
+        });
+        out.json(&json!({"devices": rows.collect::<Vec<_>>()}))?;
+        return Ok(Exit::Ok);
+    }
+    let rows = models.iter().map(|m| {
+        let p = m.profile();
+        let error = |q: Quantity| {
+            let found = p.held_out.iter().find(|h| h.quantity == q).map(|h| h.mape);
+            or_dash(found, percent)
+        };
+        vec![
+            p.name.clone(),
+            p.hardware.clone(),
+            p.runtime.clone(),
+            p.threads.to_string(),
+            p.precision.clone(),
+            error(Quantity::Latency),
+            error(Quantity::Energy),
+            p.provenance.networks.to_string(),
+        ]
+    });
+    let head = [
+        "device",
+        "hardware",
+        "runtime",
+        "threads",
+        "precision",
+        "latency error %",
+        "energy error %",
+        "networks",
+    ];
+    out.text(&table(&head, &[0, 1, 2, 4], rows))?;
+    out.note("\nErrors are mean absolute percentage errors on networks never fitted; `blocksmith devices NAME` says how.");
+    Ok(Exit::Ok)
+}
