@@ -9,6 +9,7 @@ mod naive;
 mod oracle;
 mod random;
 mod registry;
+mod search;
 mod space;
 mod spaces;
 mod tables;

@@ -1,0 +1,44 @@
+//! Every assignment once, in lexicographic order.
+
+use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
+use crate::base::rng::Rng;
+use crate::space::{Assignment, Assignments, SampleError};
+
+/// The entry in the list.
+pub static DEF: SearcherDef = SearcherDef {
+    name: "exhaustive",
+    doc: "visits every assignment of the space once, in order; the space must not be larger than the budget",
+    keeps_copies: true,
+    batch: 1024,
+    budget: None,
+    make,
+};
+
+/// The most assignments that are visited where nobody names a budget.
+pub const MAX_UNASKED: u64 = 1_000_000;
+
+struct Exhaustive<'a> {
+    left: Assignments<'a>,
+}
+
+fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
+    let size = setup.space.size();
+    // a bound from above is no reason to refuse: the budget then ends the run, and the run says so
+    if size.exact && size.count > setup.budget as f64 {
+        return Err(MakeError::TooLarge {
+            size: format!("{}", size.count),
+            budget: setup.budget,
+        });
+    }
+    Ok(Box::new(Exhaustive {
+        left: setup.space.assignments(),
+    }))
+}
+
+impl Searcher for Exhaustive<'_> {
+    fn ask(&mut self, n: usize, _: &mut Rng) -> Result<Vec<Assignment>, SampleError> {
+        Ok(self.left.by_ref().take(n).collect())
+    }
+
+    fn tell(&mut self, _: &[Trial]) {}
+}

@@ -1,0 +1,71 @@
+//! Random search: draws as the space's weights and distributions say, never the same assignment twice.
+
+use super::evaluate::key;
+use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
+use crate::base::rng::{self, Rng};
+use crate::space::{Assignment, SampleError, Space};
+use rand::Rng as _;
+use rayon::prelude::*;
+use std::collections::HashSet;
+
+/// The entry in the list.
+pub static DEF: SearcherDef = SearcherDef {
+    name: "random",
+    doc: "draws networks as the space's weights and distributions say; never the same one twice",
+    keeps_copies: false,
+    batch: 1024,
+    budget: Some(1000),
+    make,
+};
+
+/// Rounds of draws without anything new before the space counts as visited.
+const DRY_ROUNDS: u32 = 4;
+
+struct Random<'a> {
+    space: &'a Space,
+    seen: HashSet<u128>,
+}
+
+fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
+    Ok(Box::new(Random {
+        space: setup.space,
+        seen: HashSet::new(),
+    }))
+}
+
+impl Searcher for Random<'_> {
+    fn ask(&mut self, n: usize, rng: &mut Rng) -> Result<Vec<Assignment>, SampleError> {
+        // each draw has a stream of its own, so that threads can share the work
+        let base = rng.next_u64();
+        let (mut found, mut number, mut dry) = (Vec::with_capacity(n), 0, 0);
+        while found.len() < n && dry < DRY_ROUNDS {
+            let draws: Vec<_> = (number..number + n)
+                .into_par_iter()
+                .with_min_len(32)
+                .map(|k| self.space.sample(&mut rng::stream(base, "draw", k as u64)))
+                .collect();
+            number += n;
+            let (before, mut first_error) = (found.len(), None);
+            for draw in draws {
+                match draw {
+                    Ok(a) if found.len() < n && self.seen.insert(key(&a, self.space)) => {
+                        found.push(a);
+                    }
+                    Ok(_) => {}
+                    Err(error) => first_error = first_error.or(Some(error)),
+                }
+            }
+            if found.len() > before {
+                continue;
+            }
+            dry += 1;
+            // one unlucky draw is nothing; a whole round of them is
+            if let Some(error) = first_error.filter(|_| self.seen.is_empty()) {
+                return Err(error);
+            }
+        }
+        Ok(found)
+    }
+
+    fn tell(&mut self, _: &[Trial]) {}
+}

@@ -1,0 +1,106 @@
+//! What a search algorithm is: it is asked for assignments and told what became of them.
+
+use super::evaluate::Costs;
+use super::metric::Metric;
+use super::objective::Problem;
+use super::{exhaustive, random};
+use crate::base::hash::Fingerprint;
+use crate::base::rng::Rng;
+use crate::space::{Assignment, SampleError, Space};
+
+/// A network that has been judged.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trial {
+    /// Its number, from 0, in the order of asking.
+    pub number: u64,
+    /// The values of its decisions.
+    pub assignment: Assignment,
+    /// The identity of its graph.
+    pub fingerprint: Fingerprint,
+    /// A value for each metric of [`Setup::metrics`]; NaN where it is missing.
+    pub metrics: Box<[f64]>,
+    /// The objectives, turned so that less is better; NaN where one is missing.
+    pub goals: Box<[f64]>,
+    /// True where all limits hold.
+    pub feasible: bool,
+    /// Why the evaluator has no answer.
+    pub error: Option<Box<str>>,
+}
+
+impl Trial {
+    /// True where it may be on a front: it keeps within the limits, and no objective is missing.
+    pub fn counts(&self) -> bool {
+        self.feasible && self.goals.iter().all(|x| !x.is_nan())
+    }
+}
+
+/// What an algorithm is made from. Costs of any assignment may be asked for at will: they are predicted.
+#[derive(Clone, Copy, Debug)]
+pub struct Setup<'a> {
+    /// The space.
+    pub space: &'a Space,
+    /// Counts and predictions.
+    pub costs: &'a Costs<'a>,
+    /// What is sought.
+    pub problem: &'a Problem,
+    /// The metrics of a trial: those of `costs`, then those of the evaluator.
+    pub metrics: &'a [Metric],
+    /// The most trials there will be, as far as is known: a resumed run may be given more.
+    pub budget: u64,
+}
+
+/// A search algorithm. All its chance comes from the generator that it is handed, and nothing else may depend on
+/// threads or time: a resumed run asks and tells again.
+pub trait Searcher {
+    /// At most `n` assignments, none of them asked before; none at all where there are no more.
+    ///
+    /// # Errors
+    /// The space has no sample.
+    fn ask(&mut self, n: usize, rng: &mut Rng) -> Result<Vec<Assignment>, SampleError>;
+
+    /// What became of those asked for, in the order of their numbers. Copies of earlier networks and assignments that
+    /// cannot be built are not among them.
+    fn tell(&mut self, done: &[Trial]);
+}
+
+/// One algorithm of the list.
+#[derive(Debug)]
+pub struct SearcherDef {
+    /// What commands call it.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub doc: &'static str,
+    /// True where two assignments with the same graph are two trials.
+    pub keeps_copies: bool,
+    /// Asked for at a time, where nothing but predictions answers.
+    pub batch: usize,
+    /// Trials where nobody names a number; `None` where the space settles it.
+    pub budget: Option<u64>,
+    /// Makes one.
+    pub make: for<'a> fn(&Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError>,
+}
+
+/// Why an algorithm cannot be used on a space.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum MakeError {
+    /// Visiting all would take too long.
+    #[error(
+        "the space has {size} assignments and the budget is {budget}: give a budget of at least as many, or use another \
+         algorithm"
+    )]
+    TooLarge {
+        /// Assignments of the space, in words where they cannot be counted.
+        size: String,
+        /// The budget.
+        budget: u64,
+    },
+}
+
+/// All algorithms.
+pub static SEARCHERS: &[&SearcherDef] = &[&random::DEF, &exhaustive::DEF];
+
+/// The algorithm of that name.
+pub fn searcher(name: &str) -> Option<&'static SearcherDef> {
+    SEARCHERS.iter().find(|s| s.name == name).copied()
+}
