@@ -246,9 +246,12 @@ fn binary(operator: Binary, a: Scalar, b: Scalar) -> Outcome {
                 real(a / b)
             }
         }
+        (B::Rem, Scalar::Int(_), Scalar::Int(0)) => Err(EvalErrorKind::DivisionByZero),
         (B::Rem, Scalar::Int(x), Scalar::Int(y)) => {
-            let quotient = floor_div(a, b)?.int().ok_or(EvalErrorKind::Overflow)?;
-            checked(quotient.checked_mul(y).and_then(|p| x.checked_sub(p)))
+            // The one quotient that does not fit leaves no remainder.
+            let rest = x.checked_rem(y).unwrap_or(0);
+            let other_side = rest != 0 && (rest < 0) != (y < 0);
+            Ok(Scalar::Int(if other_side { rest + y } else { rest }))
         }
         (B::Rem, ..) => {
             let (a, b) = (number(a)?, number(b)?);

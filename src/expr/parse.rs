@@ -426,7 +426,14 @@ impl<'a> Parser<'a, '_, '_> {
             Token::Sign("(") => {
                 self.advance()?;
                 let inner = self.deeper(Self::ternary)?;
+                let end = self.span.end;
                 self.demand(")", "\")\"")?;
+                if let Some(place) = self.spans.get_mut(usize::from(inner)) {
+                    *place = Span {
+                        start: span.start,
+                        end,
+                    };
+                }
                 return Ok(inner);
             }
             Token::Sign(_) | Token::End => return Err(self.expected("a value")),

@@ -80,7 +80,7 @@ impl Space {
             .zip(&values)
             .filter(|(d, v)| **v == INACTIVE && object.contains_key(&*d.id));
         for (decision, _) in surplus {
-            let path = root.key(&decision.id);
+            let path = root.clone();
             let message = format!(
                 "{:?} belongs to an option or a copy that is not there",
                 &*decision.id
@@ -136,7 +136,7 @@ impl Space {
             .map(|(d, decision)| (&*decision.id, d))
             .collect();
         for (id, spellings) in pairs {
-            let path = JsonPath::root().key(id);
+            let path = JsonPath::root();
             let Some(&d) = numbers.get(id) else {
                 let near = nearest(id, self.decisions.iter().map(|d| &*d.id));
                 let hint = match near {
@@ -233,7 +233,7 @@ impl Space {
             {
                 *wish = self.resolved_position(*d, spellings, &known, &vars);
                 if wish.is_none() {
-                    let path = JsonPath::root().key(&decision.id);
+                    let path = JsonPath::root();
                     let shown = spellings.first().map(Value::to_string).unwrap_or_default();
                     let message = format!("{shown} is no value of {:?}", &*decision.id);
                     problems.push(
@@ -325,14 +325,14 @@ impl Space {
                 values.get(..16).unwrap_or(&[]).join(", ")
             ),
         };
+        let word = asked.iter().find_map(Value::as_str).unwrap_or("");
+        let known: Vec<Value> = (0..decision.count().min(1000))
+            .map(|k| self.text_json(decision, k))
+            .collect();
+        if let Some(near) = nearest(word, known.iter().filter_map(Value::as_str)) {
+            return format!("did you mean {near:?}?");
+        }
         match &*decision.domain {
-            Domain::Options { labels, .. } => {
-                let word = asked.iter().find_map(Value::as_str).unwrap_or("");
-                match nearest(word, labels.iter().map(|l| &**l)) {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None => list(labels.iter().map(|l| l.to_string()).collect()),
-                }
-            }
             Domain::Ints {
                 min, step, count, ..
             } => {

@@ -179,7 +179,8 @@ impl Law {
                 Self::LogUniform { low, high } => (low + (high - low) * rng.random::<f64>()).exp(),
                 Self::Poisson(law) => law.sample(rng),
             };
-            let at = ((x - min) / step).round();
+            // Half-way goes up.
+            let at = ((x - min) / step + 0.5).floor();
             if at >= 0.0 && at < f64::from(count) {
                 return Some(at as u32);
             }

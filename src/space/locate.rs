@@ -355,7 +355,16 @@ mod tests {
             .iter()
             .map(|d| d.render(None))
             .collect();
-        insta::assert_snapshot!(found.join("\n"), @"");
+        insta::assert_snapshot!(found.join("\n"), @r###"
+error: key "c" stands twice in one object
+  at b[0].c   (line 2, column 2)
+  the first one is at line 1, column 17
+  hint: remove one of them
+error: key "a" stands twice in one object
+  at a   (line 2, column 17)
+  the first one is at line 1, column 2
+  hint: remove one of them
+"###);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Drawing assignments: bounded, and telling which constraint is to blame where nothing fits.
 
 use super::Space;
-use super::ast::{Condition, DecisionId, Val};
+use super::ast::{DecisionId, Val};
 use super::decision::{Assignment, INACTIVE, MAX_REDRAWS, Need, Step};
 use super::value::ValueError;
 use crate::base::diag::Diagnostic;
+use crate::base::path::JsonPath;
 use crate::base::rng::Rng;
 use crate::expr::{Scalar, Scope};
 
@@ -227,48 +228,49 @@ impl Space {
         }
     }
 
-    /// What to tell of draws that were all turned down.
+    /// What to tell of draws that were all turned down; `vars` are those of the last.
     pub(super) fn blame(
         &self,
         tries: u32,
         refusals: &[(Refusal, u32)],
         vars: &[Scalar],
     ) -> Diagnostic {
-        let message = match tries {
-            1 => "the values do not meet the constraints".to_owned(),
-            n => format!("no sample met the constraints in {n} tries"),
-        };
         let Some((worst, times)) = refusals.iter().max_by_key(|(_, times)| *times) else {
-            return Diagnostic::error(crate::base::path::JsonPath::root(), message);
+            return Diagnostic::error(JsonPath::root(), "no sample met the constraints");
         };
-        let (path, mut note) = self.culprit(*worst);
+        let (path, text) = self.culprit(*worst);
         if tries == 1 {
-            let names = match worst {
-                Refusal::Constraint(k) => self
-                    .ast
-                    .constraints
-                    .get(*k as usize)
-                    .map(|c: &Condition| self.with_vars(&c.expr, vars)),
-                _ => None,
+            let named = |k: u32| {
+                let constraint = self.ast.constraints.get(k as usize);
+                constraint.map_or_else(String::new, |c| self.with_vars(&c.expr, vars))
             };
-            note.push_str(" is false");
-            note.push_str(&names.unwrap_or_default());
-        } else {
-            note.push_str(&format!(" turned down {times} of them"));
+            return match worst {
+                Refusal::Constraint(k) => {
+                    let note = format!("{text} is false{}", named(*k));
+                    Diagnostic::error(path, "a constraint is not met").note(note)
+                }
+                Refusal::Unsound(k, error) => {
+                    let message = format!("the constraint has no value: {error}");
+                    Diagnostic::error(path, message).note(format!("it is {text}{}", named(*k)))
+                }
+                Refusal::Var(slot, error) => self.var_problem(*slot, *error),
+            };
         }
-        let mut diagnostic = Diagnostic::error(path, message).note(note);
+        let message = format!("no sample met the constraints in {tries} tries");
+        let mut diagnostic =
+            Diagnostic::error(path, message).note(format!("{text} turned down {times} of them"));
         if let Refusal::Unsound(_, error) | Refusal::Var(_, error) = worst {
-            diagnostic = diagnostic.note(format!("the last time: {error}"));
+            diagnostic = diagnostic.note(format!("it had no value: {error}"));
         }
         for (refusal, times) in refusals.iter().filter(|(r, _)| r != worst) {
-            let (path, note) = self.culprit(*refusal);
-            diagnostic = diagnostic.related(path, format!("{note} turned down {times}"));
+            let (path, text) = self.culprit(*refusal);
+            diagnostic = diagnostic.related(path, format!("{text} turned down {times}"));
         }
         diagnostic
     }
 
     /// Where a refusal comes from, and its text.
-    fn culprit(&self, refusal: Refusal) -> (crate::base::path::JsonPath, String) {
+    fn culprit(&self, refusal: Refusal) -> (JsonPath, String) {
         match refusal {
             Refusal::Constraint(k) | Refusal::Unsound(k, _) => {
                 match self.ast.constraints.get(k as usize) {

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod counts;
+mod diagnostics;
+mod expressions;
 mod floors;
 mod fuse;
 mod graph;

@@ -11,6 +11,9 @@ use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::rc::Rc;
 
+/// The kind of a parameter that is wrong: nothing is held against it.
+const UNKNOWN: DeclaredKind = DeclaredKind::Word { of: Vec::new() };
+
 /// The most parameters of a declared block, and words of one of them.
 const MAX_PARAMS: usize = 256;
 
@@ -116,14 +119,14 @@ impl Parser {
         params
     }
 
-    /// A parameter. One that is wrong is taken for a truth, so that the rest can be checked.
+    /// A parameter. One that is wrong need not be given, so that its uses are not found wrong as well.
     fn param(&mut self, name: &str, value: &Value, path: &JsonPath) -> Param {
         const TYPES: [&str; 4] = ["int", "real", "bool", "word"];
         let origin = self.origin(path);
         let mut param = Param {
             name: name.into(),
-            kind: DeclaredKind::Bool,
-            default: None,
+            kind: UNKNOWN,
+            default: Some(Scalar::Bool(false)),
             doc: None,
             origin,
         };
@@ -187,6 +190,7 @@ impl Parser {
             },
             _ => DeclaredKind::Bool,
         };
+        param.default = None;
         let at = path.key("default");
         let default = match object.get("default") {
             None => None,
@@ -204,6 +208,7 @@ impl Parser {
             match param.check(default) {
                 Ok(default) => param.default = Some(default),
                 Err(misfit) => {
+                    param.default = Some(default);
                     let message = self.misfit(&param, default, misfit);
                     self.error(&at, message);
                 }
@@ -311,9 +316,11 @@ impl Parser {
             };
             let mut wrong = Vec::new();
             let param = params.get(k)?;
-            self.literals(&arg.val, &mut |x| {
-                wrong.extend(param.check(x).err().map(|m| (x, m)))
-            });
+            if param.kind != UNKNOWN {
+                self.literals(&arg.val, &mut |x| {
+                    wrong.extend(param.check(x).err().map(|m| (x, m)));
+                });
+            }
             if let Some((value, misfit)) = wrong.first() {
                 let message = self.misfit(param, *value, *misfit);
                 let see = self

@@ -133,11 +133,12 @@ impl Parser {
             ParseErrorKind::UnknownName(name) => {
                 let mut known: Vec<&str> = own.chain(inputs).chain(copy).collect();
                 known.sort_unstable();
+                let of_document = matches!(env.place, Place::Block(_)) && self.vars.contains_key(name);
                 match nearest(name, known.iter().copied()) {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None if matches!(env.place, Place::Block(_)) && self.vars.contains_key(name) => {
+                    _ if of_document => {
                         format!("a declared block sees its own parameters only; give it {name:?} as one")
                     }
+                    Some(near) => format!("did you mean {near:?}?"),
                     None if known.is_empty() => format!("a word is written '{name}'"),
                     None => format!("known names: {}; a word is written '{name}'", known.join(", ")),
                 }

@@ -373,10 +373,9 @@ impl Parser {
                 for (name, shape) in named {
                     let path = path.key(name);
                     if !env::is_name(name) || name == "in" {
-                        let hint = Some(
-                            "a name is letters, digits, _ and -, and starts with a letter".into(),
-                        );
-                        self.error_hint(&path, format!("{name:?} cannot name an input"), hint);
+                        let hint = "a name is letters, digits, _ and -, starts with a letter, and is not \"in\"";
+                        let message = format!("{name:?} cannot name an input");
+                        self.error_hint(&path, message, Some(hint.into()));
                     }
                     self.inputs
                         .insert(name.as_str().into(), inputs.len() as u32);

@@ -242,13 +242,10 @@ impl Parser {
         let name = match object.get(kind) {
             Some(Value::String(name)) if !name.is_empty() => name.as_str(),
             other => {
-                let got = other.map_or("nothing", kind_of);
-                self.error(
-                    &at,
-                    format!("{kind:?} names one, and is no {got}")
-                        .replace("no a ", "not a ")
-                        .replace("no an ", "not an "),
-                );
+                let got = other
+                    .filter(|v| !v.is_string())
+                    .map_or("an empty text", kind_of);
+                self.error(&at, format!("{kind:?} is the name of one, not {got}"));
                 return None;
             }
         };
