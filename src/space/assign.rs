@@ -138,7 +138,7 @@ impl Space {
         for (id, spellings) in pairs {
             let path = JsonPath::root();
             let Some(&d) = numbers.get(id) else {
-                let near = nearest(id, self.decisions.iter().map(|d| &*d.id));
+                let near = nearest(id, self.decisions.iter().map(|d| &*d.id).take(1000));
                 let hint = match near {
                     Some(near) => format!("did you mean {near:?}?"),
                     None if self.decisions.is_empty() => "nothing is left to decide".to_owned(),

@@ -547,9 +547,7 @@ fn large_documents_end() {
     ];
     for text in texts {
         let start = std::time::Instant::now();
-        eprintln!("T {}", &text[..60]);
         let _ = Space::parse(&text).map(|space| space.sample(&mut stream(0, "test", 0)).is_ok());
-        eprintln!("{:?}", start.elapsed());
         // A hang, not a time: hundreds of times what it takes.
         assert!(start.elapsed().as_secs() < 60, "{}", &text[..80]);
     }

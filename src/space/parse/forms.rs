@@ -16,6 +16,9 @@ const MAX_WORD: usize = 256;
 /// The most items of a list.
 const MAX_LIST: usize = 64;
 
+/// The most names that one is looked for among, to guess what was meant.
+pub(super) const MAX_LOOKED_THROUGH: usize = 2000;
+
 /// The most values of a grid of real numbers.
 const MAX_REALS: f64 = 100_000.0;
 
@@ -126,7 +129,9 @@ impl Parser {
 
     /// A hint for an expression that is none.
     fn way_out(&self, kind: &ParseErrorKind, env: &Env) -> Option<String> {
-        let own = env.names.keys().map(|k| &**k);
+        // Among very many names none is looked for.
+        let few = env.names.len() <= MAX_LOOKED_THROUGH;
+        let own = env.names.keys().map(|k| &**k).filter(|_| few);
         let inputs = ["in.c", "in.h", "in.w"].into_iter().filter(|_| env.input);
         let copy = ["i"].into_iter().filter(|_| env.repeat);
         Some(match kind {
@@ -140,7 +145,11 @@ impl Parser {
                     }
                     Some(near) => format!("did you mean {near:?}?"),
                     None if known.is_empty() => format!("a word is written '{name}'"),
-                    None => format!("known names: {}; a word is written '{name}'", known.join(", ")),
+                    None => {
+                        let more = if known.len() > 12 { ", …" } else { "" };
+                        known.truncate(12);
+                        format!("known names: {}{more}; a word is written '{name}'", known.join(", "))
+                    }
                 }
             }
             ParseErrorKind::UnknownFunction(name) => match nearest(name, function_names()) {

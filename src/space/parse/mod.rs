@@ -469,7 +469,8 @@ impl Parser {
                 }
                 Some((_, Some(at))) => found.push(at as u32),
                 Some((id, None)) => {
-                    let near = nearest(id, net.nodes.iter().filter_map(|n| n.id.as_deref()));
+                    let ids = net.nodes.iter().filter_map(|n| n.id.as_deref());
+                    let near = nearest(id, ids.take(forms::MAX_LOOKED_THROUGH));
                     let hint = near.map(|near| format!("did you mean {near:?}?"));
                     self.error_hint(
                         &path,

@@ -489,7 +489,8 @@ impl Parser {
             (None, None, _) => {}
         }
         let later = siblings.all.get(name).is_some_and(|at| *at >= seat.index);
-        let mut known: Vec<&str> = siblings.before.keys().copied().collect();
+        let few = siblings.before.len() <= super::forms::MAX_LOOKED_THROUGH;
+        let mut known: Vec<&str> = siblings.before.keys().copied().filter(|_| few).collect();
         known.extend(siblings.inputs.keys().map(|k| &**k));
         known.push("in");
         known.sort_unstable();
