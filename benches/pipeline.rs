@@ -53,6 +53,91 @@ mod graph {
     }
 }
 
+mod blocks {
+    use blocksmith::base::rng;
+    use blocksmith::blocks::{self, Names, Program, Scratch};
+    use blocksmith::space::{Assignment, Space};
+    use divan::Bencher;
+    use divan::counter::ItemsCount;
+
+    const MIXED: &str = include_str!("../search_spaces/mixed_stages.json");
+    const DRAWS: usize = 200;
+
+    fn draws(text: &str) -> (Space, Program, Vec<Assignment>) {
+        let (space, program) = blocks::load(text).unwrap();
+        let mut rng = rng::stream(1, "bench", 0);
+        let draws = (0..DRAWS)
+            .map(|_| space.sample(&mut rng).unwrap())
+            .collect();
+        (space, program, draws)
+    }
+
+    /// The way from the text of the mixed space to what lowers.
+    #[divan::bench]
+    fn load(bencher: Bencher) {
+        bencher
+            .counter(ItemsCount::new(1usize))
+            .bench_local(|| blocks::load(MIXED).unwrap());
+    }
+
+    /// Networks of the mixed space (217 nodes in the mean), as a search lowers them.
+    #[divan::bench]
+    fn lower(bencher: Bencher) {
+        let (_, program, draws) = draws(MIXED);
+        let mut scratch = Scratch::default();
+        bencher.counter(ItemsCount::new(DRAWS)).bench_local(|| {
+            draws
+                .iter()
+                .map(|a| {
+                    program
+                        .lower_into(&mut scratch, a, Names::Off)
+                        .unwrap()
+                        .nodes()
+                        .len()
+                })
+                .sum::<usize>()
+        });
+    }
+
+    /// The same with names, as files are written.
+    #[divan::bench]
+    fn lower_named(bencher: Bencher) {
+        let (_, program, draws) = draws(MIXED);
+        let mut scratch = Scratch::default();
+        bencher.counter(ItemsCount::new(DRAWS)).bench_local(|| {
+            draws
+                .iter()
+                .map(|a| {
+                    program
+                        .lower_into(&mut scratch, a, Names::On)
+                        .unwrap()
+                        .nodes()
+                        .len()
+                })
+                .sum::<usize>()
+        });
+    }
+
+    /// Cells of NAS-Bench-201, all in one declared block.
+    #[divan::bench]
+    fn lower_nasbench201(bencher: Bencher) {
+        let (_, program, draws) = draws(include_str!("../search_spaces/nasbench201.json"));
+        let mut scratch = Scratch::default();
+        bencher.counter(ItemsCount::new(DRAWS)).bench_local(|| {
+            draws
+                .iter()
+                .map(|a| {
+                    program
+                        .lower_into(&mut scratch, a, Names::Off)
+                        .unwrap()
+                        .nodes()
+                        .len()
+                })
+                .sum::<usize>()
+        });
+    }
+}
+
 fn main() {
     divan::main();
 }

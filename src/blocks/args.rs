@@ -3,8 +3,9 @@
 use crate::ir::ops::Act;
 use crate::space::signature::{Literal, ParamDef, ParamKind};
 
-/// The value of one parameter.
+/// The value of one parameter. A tag of a whole word makes copies two moves; they are the bulk of reading arguments.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u64)]
 pub enum Arg {
     /// Left out, and without a default.
     Unset,

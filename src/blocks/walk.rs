@@ -142,8 +142,8 @@ pub(super) struct Frame {
     slots: usize,
     /// Which declared block's body this is.
     pub block: Option<usize>,
-    /// `in.c in.h in.w` of the declared block.
-    input: Option<[i64; 3]>,
+    /// The first input of the declared block, which `in` means.
+    input: Option<ValueId>,
     /// Copy number of the innermost repeat.
     i: Option<i64>,
     /// First level of varied repeats.
@@ -256,15 +256,15 @@ impl<'p> Walk<'p, '_> {
         Ok(())
     }
 
-    /// The inputs that a node names.
+    /// The inputs that a node names, into `found`.
     fn gather(
         &mut self,
         node: &Node,
         inputs: &[ValueId],
         base: usize,
         frame: &Frame,
-    ) -> Outcome<Values> {
-        let mut found = Values::new();
+        found: &mut Values,
+    ) -> Outcome<()> {
         for source in &node.from {
             let done = |k: u32| self.scratch.results.get(base + k as usize).copied();
             match *source {
@@ -290,7 +290,7 @@ impl<'p> Walk<'p, '_> {
             }
             self.step(found.as_slice().len(), frame, node.origin)?;
         }
-        Ok(found)
+        Ok(())
     }
 
     fn node(
@@ -307,7 +307,8 @@ impl<'p> Walk<'p, '_> {
                 .map_err(|error| self.place(frame, node.origin).value("each", error))?;
             return self.node(item, inputs, base, frame);
         }
-        let mut given = self.gather(node, inputs, base, frame)?;
+        let mut given = Values::new();
+        self.gather(node, inputs, base, frame, &mut given)?;
         let first = given.as_slice().first().copied();
         let nothing_kept = |value| Done {
             value,
@@ -486,7 +487,7 @@ impl<'p> Walk<'p, '_> {
         let inner = Frame {
             slots: base,
             block: Some(block),
-            input: first.map(|x| self.input_shape(x)),
+            input: first,
             i: None,
             copies: self.scratch.copies.len(),
         };
@@ -531,8 +532,9 @@ impl<'p> Walk<'p, '_> {
     }
 
     /// What values at this place are read with; `own` is the input that `in` means where it means the node's own.
+    #[inline(always)]
     fn context(&self, frame: &Frame, own: Option<ValueId>) -> Context<'_> {
-        let input = frame.input.or_else(|| own.map(|x| self.input_shape(x)));
+        let input = frame.input.or(own).map(|x| self.input_shape(x));
         Context {
             space: &self.program.space,
             assignment: self.assignment,

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Word(pub u32);
 
-/// What an expression or a literal amounts to.
+/// What an expression or a literal amounts to. A tag of a whole word makes a copy two moves, which lowering feels.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[repr(u64)]
 pub enum Scalar {
     /// A whole number.
     Int(i64),

@@ -362,3 +362,138 @@ proptest! {
         }
     }
 }
+
+/// Writes `text` where `BLOCKSMITH_WRITE` is set, otherwise holds the file to it.
+fn current(file: &str, text: &str) {
+    let path = crate::spaces::root().join(file);
+    if std::env::var_os("BLOCKSMITH_WRITE").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        there == text,
+        "{file} is not what the lists of ops and blocks say: write it with BLOCKSMITH_WRITE=1 cargo test"
+    );
+}
+
+#[test]
+fn the_committed_reference_of_blocks_is_current() {
+    current("docs/blocks.md", &blocks::markdown());
+}
+
+#[test]
+fn the_committed_schema_is_current() {
+    let text = serde_json::to_string_pretty(&blocks::schema()).unwrap() + "\n";
+    current("search_spaces/schema.json", &text);
+}
+
+/// Editors and parser agree: shipped files pass both, a file with one mistake fails both. What depends on the blocks that
+/// the document declares (their names and parameters) no schema can know; the parser alone tells of it.
+#[test]
+fn schema_and_parser_turn_down_the_same_mistakes() {
+    use serde_json::{Value, json};
+    let schema = blocks::schema();
+    let validator = jsonschema::validator_for(&schema).unwrap();
+    for path in crate::spaces::shipped() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let json: Value = serde_json::from_str(&text).unwrap();
+        let wrong: Vec<String> = validator
+            .iter_errors(&json)
+            .map(|e| format!("{} at {}", e, e.instance_path()))
+            .collect();
+        assert!(wrong.is_empty(), "{}: {}", path.display(), wrong.join("\n"));
+    }
+    let base = json!({
+        "format": "blocksmith/1", "name": "m", "input": [3, 32, 32],
+        "vars": {"w": {"range": {"min": 16, "max": 32, "step": 16}}},
+        "constraints": ["w > 8"], "budgets": {"params": 1e6},
+        "blocks": {"twice": {"params": {"out": {"type": "int", "min": 1}, "gate": {"type": "word", "of": ["none", "ese"], "default": "none"}},
+            "require": ["out > 2"],
+            "body": [{"id": "a", "block": "conv_bn_act", "out_channels": "=out", "kernel_size": 3, "repeat": 2},
+                     {"block": "ese", "when": "gate == 'ese'"}]}},
+        "net": [
+            {"id": "stem", "block": "conv_bn_act", "out_channels": "=w", "kernel_size": 3, "act": {"choice": ["relu", "hswish"], "weights": [2, 1]}},
+            {"id": "pick", "choice": [{"as": "big", "block": "osa", "out_channels": 32, "mid_channels": 8},
+                                      {"op": "max_pool", "kernel_size": 3, "stride": 2, "ceil_mode": true}]},
+            {"block": "twice", "out": 24},
+            {"op": "conv", "out_channels": 8, "kernel_size": [3, 1], "bias": true, "from": "pick"},
+            {"block": "classifier", "classes": 10, "dropout": 0.2}]});
+    assert!(validator.is_valid(&base));
+    blocks::load(&base.to_string()).unwrap_or_else(|e| panic!("{e}"));
+    let set = |path: &'static str, value: Value| (path, Some(value));
+    let mutants = [
+        set("/format", json!("blocksmith/2")),
+        ("/input", None),
+        ("/net", None),
+        set("/net", json!([])),
+        set("/input", json!([3, 32])),
+        set("/input/0", json!("three")),
+        set("/extra", json!(1)),
+        set("/name", json!(7)),
+        set("/budgets/params", json!("many")),
+        set("/constraints/0", json!(5)),
+        set("/vars/w", json!({"range": {"min": 16}})),
+        set("/vars/w", json!({"range": {"min": 16, "max": 32, "by": 2}})),
+        set(
+            "/vars/w",
+            json!({"dist": {"kind": "cauchy", "min": 1, "max": 2}}),
+        ),
+        set("/vars/w", json!({"choice": []})),
+        set("/net/0/kernel", json!(3)),
+        ("/net/0/out_channels", None),
+        set("/net/0/out_channels", json!("wide")),
+        set("/net/0/out_channels", json!(0)),
+        set("/net/0/out_channels", json!(8.5)),
+        set("/net/0/out_channels", json!(true)),
+        set("/net/0/kernel_size", json!([3, 3, 3])),
+        set("/net/0/act", json!("reul")),
+        set("/net/0/act/choice/1", json!("hswsh")),
+        ("/net/0/block", None),
+        set("/net/0/op", json!("conv")),
+        set("/net/0/repeat", json!("twice")),
+        set("/net/0/repeat", json!(-1)),
+        set("/net/0/vary", json!(1)),
+        set("/net/0/when", json!(true)),
+        set("/net/0/from", json!(3)),
+        set("/net/0/id", json!("a b")),
+        set("/net/1/choice", json!([])),
+        set("/net/1/choice/0/layers", json!("many")),
+        set("/net/1/out_channels", json!(3)),
+        set("/net/3/op", json!("convolution")),
+        set("/net/3/bias", json!("yes")),
+        set("/net/4/dropout", json!(1.5)),
+        set("/net/4/classes", json!(null)),
+        set("/blocks/twice/params/out/type", json!("float")),
+        set("/blocks/twice/params/out/maximum", json!(5)),
+        set("/blocks/twice/params/gate/of", json!([])),
+        ("/blocks/twice/body", None),
+        set("/blocks/twice/body/0/act", json!("none of these")),
+        set("/blocks/twice/require", json!("out > 2")),
+    ];
+    let mut agreed = true;
+    for (path, value) in mutants {
+        let mut mutant = base.clone();
+        let (parent, key) = path.rsplit_once('/').unwrap();
+        let parent = mutant.pointer_mut(parent).unwrap();
+        match (parent, value.clone()) {
+            (Value::Object(object), Some(value)) => {
+                object.insert(key.to_owned(), value);
+            }
+            (Value::Object(object), None) => {
+                object.remove(key).unwrap();
+            }
+            (Value::Array(list), Some(value)) => list[key.parse::<usize>().unwrap()] = value,
+            _ => unreachable!(),
+        }
+        let (schema, parser) = (
+            validator.is_valid(&mutant),
+            blocks::load(&mutant.to_string()).is_ok(),
+        );
+        if schema || parser {
+            println!("{path} = {value:?}: schema passes it: {schema}, parser passes it: {parser}");
+            agreed = false;
+        }
+    }
+    assert!(agreed);
+}
