@@ -583,7 +583,7 @@ error: no sample met the constraints in 1000 tries
 /// Values given by hand: `--set`.
 #[test]
 fn settings() {
-    let space = Space::parse(include_str!("../../search_spaces/mixed_stages.json")).unwrap();
+    let space = Space::parse(include_str!("documents/mixed.json")).unwrap();
     let told = |settings: &[(&str, &str)]| {
         space
             .fix(settings)
@@ -630,7 +630,7 @@ error: "=4*w2" is no value of "w3"
 /// Assignments from elsewhere.
 #[test]
 fn assignments_from_json() {
-    let space = Space::parse(include_str!("../../search_spaces/lite_osa.json")).unwrap();
+    let space = Space::parse(include_str!("documents/lite.json")).unwrap();
     let told = |text: &str| {
         let json = serde_json::from_str(text).unwrap();
         space.assignment_from_json(&json).map_or_else(

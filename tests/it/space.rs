@@ -9,8 +9,8 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
-const MIXED: &str = include_str!("../../search_spaces/mixed_stages.json");
-const LITE: &str = include_str!("../../search_spaces/lite_osa.json");
+const MIXED: &str = include_str!("documents/mixed.json");
+const LITE: &str = include_str!("documents/lite.json");
 
 /// A bit of everything: nested varied repeats, choices of nodes in them, conditions, empty repeats, holes in declared
 /// blocks, expressions as items, reals, named inputs, several outputs.
@@ -717,4 +717,20 @@ fn words_and_scopes_of_expressions() {
     assert!(
         matches!(space.decisions()[1].domain(), Domain::Items { items, .. } if matches!(items[2].val, Val::Lit(_)))
     );
+}
+
+/// Every document in the language reference is one, and the arch is an arch.
+#[test]
+fn documents_of_the_reference_are_documents() {
+    let reference = include_str!("../../docs/language.md");
+    let texts: Vec<&str> = reference
+        .split("```json\n")
+        .skip(1)
+        .filter_map(|t| t.split("```").next())
+        .collect();
+    let spaces: Vec<Space> = texts.iter().map(|t| space(t)).collect();
+    // w (4, of which wide <= 96 for 3, or relu): 3 x 2 + 1; stage: 3 layers, or kernels of 1 to 3 copies: 2 + 4 + 8.
+    let sizes: Vec<f64> = spaces.iter().map(|s| s.size().count).collect();
+    assert_eq!(sizes, [7.0 * 17.0, 2.0, 1.0]);
+    assert!(Arch::parse(texts[2]).is_ok());
 }
