@@ -11,6 +11,7 @@ mod naive;
 mod oracle;
 mod random;
 mod registry;
+mod schema;
 mod search;
 mod space;
 mod spaces;

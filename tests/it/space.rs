@@ -154,10 +154,7 @@ fn check_bound(space: &Space, a: &Assignment, bound: &Value) {
         else {
             continue;
         };
-        let mut pointer = format!(
-            "/{}",
-            path.replace('.', "/").replace('[', "/").replace(']', "")
-        );
+        let mut pointer = format!("/{}", path.replace(['.', '['], "/").replace(']', ""));
         // A decision of a copy has one number more in its id than in its path, after the repeated node.
         let copies = decision
             .id()

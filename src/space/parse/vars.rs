@@ -87,9 +87,9 @@ impl Parser {
             let mut enter = Some(start);
             loop {
                 if let Some(slot) = enter.take() {
-                    match state.get(slot as usize) {
-                        Some(0) => {
-                            state[slot as usize] = 1;
+                    match state.get_mut(slot as usize) {
+                        Some(s @ 0) => {
+                            *s = 1;
                             way.push((slot, 0));
                         }
                         Some(1) => self.circle(vars, &way, slot),
@@ -105,7 +105,9 @@ impl Parser {
                     .copied();
                 *next += 1;
                 if enter.is_none() {
-                    state[*slot as usize] = 2;
+                    if let Some(state) = state.get_mut(*slot as usize) {
+                        *state = 2;
+                    }
                     order.push(*slot);
                     way.pop();
                 }
