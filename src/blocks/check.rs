@@ -122,7 +122,7 @@ impl<'a> Checker<'a> {
                         );
                         self.problems.push(problem.hint(param.doc));
                     }
-                    Slot::Known(Arg::default_of(param))
+                    Slot::Known(Arg::default_of(param), None)
                 }
             }
         });
@@ -167,7 +167,7 @@ impl<'a> Checker<'a> {
             self.problems.push(problem);
         }
         match literal(&arg.val).map(|value| fit(param.kind, &words, value)) {
-            Some(Ok(value)) => Slot::Known(value),
+            Some(Ok(value)) => Slot::Known(value, Some(arg.origin)),
             _ => Slot::Open(Box::new(Open {
                 val: arg.val.clone(),
                 origin: arg.origin,

@@ -83,7 +83,7 @@ fn param_info(param: &ParamDef) -> ParamInfo {
 /// The reference of all ops and blocks: `docs/blocks.md`.
 pub fn markdown() -> String {
     let mut text = String::from(
-        "# Ops and blocks\n\nWritten from the lists in `src/blocks/` by `blocksmith blocks --format markdown`; a test \
+        "# Ops and blocks\n\nWritten from the lists in `src/blocks/`; a test \
          holds it current.\n",
     );
     for (title, defs) in [("Blocks", BLOCKS), ("Ops", OPS)] {

@@ -92,8 +92,8 @@ pub(super) enum Kind {
 /// The value of one parameter of a listed op or block.
 #[derive(Clone, Debug)]
 pub(super) enum Slot {
-    /// Known now.
-    Known(Arg),
+    /// Known now, and where it is written; `None` for a default.
+    Known(Arg, Option<Origin>),
     /// Known once expressions and decisions are.
     Open(Box<Open>),
 }

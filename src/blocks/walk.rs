@@ -400,7 +400,7 @@ impl<'p> Walk<'p, '_> {
                 let own = frame.block.is_none().then_some(first).flatten();
                 for (slot, (value, arg)) in values.iter_mut().zip(args).enumerate() {
                     *value = match arg {
-                        Slot::Known(arg) => *arg,
+                        Slot::Known(arg, _) => *arg,
                         Slot::Open(open) => self.open(open, frame, own, (def, slot))?,
                     };
                 }
@@ -412,16 +412,13 @@ impl<'p> Walk<'p, '_> {
                     self.name_bytes += made * self.lower.name_len();
                 }
                 made.map_err(|error| {
-                    let to_blame = error.slot.and_then(|slot| match args.get(slot) {
-                        Some(Slot::Open(open)) => Some((slot, Some(&open.val), open.origin)),
-                        _ => Some((slot, None, node.origin)),
-                    });
-                    let (origin, param) = match to_blame {
-                        Some((slot, val, origin)) => {
-                            (origin, def.params.get(slot).map(|p| (p.name, val)))
-                        }
-                        None => (node.origin, None),
+                    let (val, origin) = match error.slot.and_then(|slot| args.get(slot)) {
+                        Some(Slot::Open(open)) => (Some(&open.val), open.origin),
+                        Some(Slot::Known(_, Some(origin))) => (None, *origin),
+                        Some(Slot::Known(_, None)) | None => (None, node.origin),
                     };
+                    let name = error.slot.and_then(|slot| def.params.get(slot));
+                    let param = name.map(|p| (p.name, val));
                     let mut place = self.place(frame, origin);
                     place.scope.input = self.context(frame, own).scope.input;
                     place.block(def.name, param, &error)

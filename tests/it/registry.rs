@@ -117,6 +117,16 @@ fn an_indivisible_width_is_told_with_its_ancestry_and_a_way_out() {
 }
 
 #[test]
+fn a_literal_that_does_not_fit_is_told_where_it_stands() {
+    let told = lower(&net(32, r#"{"block": "eesp", "out_channels": 40}"#)).unwrap_err();
+    assert!(told.contains("at net[0].out_channels "), "{told}");
+    assert!(
+        told.contains("40 % 16 is 8\n  hint: nearest widths that fit are 32 and 48"),
+        "{told}"
+    );
+}
+
+#[test]
 fn all_problems_of_a_document_are_told_at_once() {
     let text = net(
         32,
@@ -496,4 +506,39 @@ fn schema_and_parser_turn_down_the_same_mistakes() {
         }
     }
     assert!(agreed);
+}
+
+#[test]
+fn blocks_within_blocks_end_with_a_diagnostic() {
+    let chain = |links: usize| {
+        let mut blocks = vec![r#""b0": {"body": [{"op": "relu"}]}"#.to_owned()];
+        blocks.extend(
+            (1..links).map(|k| format!(r#""b{k}": {{"body": [{{"block": "b{}"}}]}}"#, k - 1)),
+        );
+        let text = format!(
+            r#"{{"format": "blocksmith/1", "input": [3, 8, 8], "blocks": {{{}}}, "net": [{{"block": "b{}"}}]}}"#,
+            blocks.join(", "),
+            links - 1
+        );
+        lower(&text)
+    };
+    assert_eq!(chain(60).unwrap().nodes().len(), 2);
+    let told = chain(300).unwrap_err();
+    assert!(told.contains("deep"), "{told}");
+}
+
+/// The size of what is told stays small where one mistake is reached through many blocks.
+#[test]
+fn a_mistake_in_a_declared_block_names_the_use_that_led_there() {
+    let text = r#"{"format": "blocksmith/1", "input": [3, 8, 8],
+      "blocks": {"narrow": {"params": {"width": {"type": "int"}}, "body": [{"op": "conv", "out_channels": "=width", "kernel_size": 1, "groups": "=in.c"}]}},
+      "net": [{"op": "relu"}, {"block": "narrow", "width": 7}]}"#;
+    let told = lower(text).unwrap_err();
+    for part in [
+        "conv needs out_channels divisible by groups: 7 % 3 is 1",
+        "at blocks.narrow.body[0] ",
+        "see net[1]: block narrow is used here with width = 7",
+    ] {
+        assert!(told.contains(part), "{part:?} is missing in\n{told}");
+    }
 }
