@@ -1,0 +1,94 @@
+"""Networks in PyTorch with seeded weights: what they compute for a seeded input.
+
+    python3 reference.py timm,vovnet39a,224x224 torchvision,shufflenet_v2_x1_0,75x97 --out DIR
+
+writes into DIR/0, DIR/1 and so on: weights.safetensors (the state dict under the network's own names), input.safetensors (`input`),
+output.safetensors (`output`), and order.json: `live`, the names in the order in which a forward pass uses them, and
+`dead`, the names that it never uses. Running statistics are drawn too, so that they are not 0 and 1. A network whose package
+is not installed gets no folder.
+"""
+import argparse
+import json
+import pathlib
+import sys
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+import nets
+
+
+def scramble(net, generator):
+    """Random parameters that keep values near 1 in size, whatever the depth."""
+    def draw(tensor, low, high):
+        tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
+
+    for module in net.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            fan_in = module.weight[0].numel()
+            module.weight.copy_(torch.randn(module.weight.shape, generator=generator) * (2.0 / fan_in) ** 0.5)
+            if module.bias is not None:
+                draw(module.bias, -0.2, 0.2)
+        elif isinstance(module, nn.BatchNorm2d):
+            draw(module.weight, 0.6, 1.2)
+            draw(module.bias, -0.3, 0.3)
+            draw(module.running_mean, -0.3, 0.3)
+            draw(module.running_var, 0.7, 1.8)
+        elif isinstance(module, nn.PReLU):
+            draw(module.weight, 0.05, 0.4)
+
+
+def execution_order(net, x):
+    """Output for x; state-dict names that it used, in order; and those that it did not."""
+    modules, used = {m: name for name, m in net.named_modules()}, []
+
+    def note(module, _):
+        own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        names = [k for k, _ in own if k != "num_batches_tracked"]
+        used.extend(k for k in (f"{modules[module]}.{n}" for n in names) if k not in used)
+
+    owners = [m for m in net.modules() if any(True for _ in m.parameters(recurse=False))]
+    hooks = [m.register_forward_pre_hook(note) for m in owners]
+    y = net(x)
+    for hook in hooks:
+        hook.remove()
+    every = [k for k in net.state_dict() if not k.endswith("num_batches_tracked")]
+    return y, used, [k for k in every if k not in set(used)]
+
+
+def write(source, name, size, args, folder):
+    net = nets.build(source, name).eval()
+    generator = torch.Generator().manual_seed(args.seed)
+    scramble(net, generator)
+    x = torch.randn((args.batch, 3, *size), generator=generator)
+    y, live, dead = execution_order(net, x)
+    if not torch.isfinite(y).all() or y.std() < 1e-3 or (y[0] - y[-1]).abs().max() < 1e-3:
+        raise SystemExit(f"{name}: the output does not depend on the input enough to prove anything")
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "weights.safetensors")
+    save_file({"input": x}, folder / "input.safetensors")
+    save_file({"output": y.contiguous()}, folder / "output.safetensors")
+    params = sum(p.numel() for p in net.parameters())
+    (folder / "order.json").write_text(json.dumps({"live": live, "dead": dead, "params": params}))
+    print(f"{source} {name}: {params} params, output std {y.std():.3g}, {len(dead)} dead tensors", file=sys.stderr)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("nets", nargs="+", metavar="SOURCE,NAME,HxW")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--out", type=pathlib.Path, required=True)
+    args = parser.parse_args()
+    with torch.no_grad():
+        for number, spec in enumerate(args.nets):
+            source, name, size = spec.split(",")
+            try:
+                write(source, name, [int(n) for n in size.split("x")], args, args.out / str(number))
+            except ImportError as error:
+                print(f"{source} {name}: {error}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
