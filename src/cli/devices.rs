@@ -1,6 +1,6 @@
 //! `devices`: the shipped profiles, and what this machine offers.
 
-use super::failure::{Exit, Failure, Result};
+use super::failure::{Exit, Result};
 use super::out::{Out, or_dash, percent, table};
 use crate::device::{BUILT_IN, DeviceModel, Quantity};
 use serde_json::json;
@@ -38,7 +38,7 @@ fn self_test(out: &mut Out) -> Result {
 
 #[cfg(not(feature = "torch"))]
 fn self_test(_: &mut Out) -> Result {
-    Err(Failure::Usage(
+    Err(super::failure::Failure::Usage(
         "this program was built without libtorch (feature `torch`)".to_owned(),
     ))
 }

@@ -76,9 +76,17 @@ pub enum TorchErrorKind {
         /// What is wrong.
         problems: Vec<WeightProblem>,
     },
-    /// A file that cannot be read or written.
-    #[error("{}: {message}", path.display())]
-    File {
+    /// A file that cannot be read, or is damaged.
+    #[error("cannot read {}: {message}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write {}: {message}", path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// Why.
@@ -223,12 +231,32 @@ impl TorchError {
         }
     }
 
-    pub(super) fn file(path: &Path, message: impl fmt::Display) -> Self {
-        TorchErrorKind::File {
-            path: path.to_owned(),
-            message: first_line(&message.to_string()),
+    /// True where what the user gave does not fit (exit code 3), false where the machine failed.
+    pub fn is_input(&self) -> bool {
+        match *self.kind {
+            TorchErrorKind::InputCount { .. }
+            | TorchErrorKind::InputShape { .. }
+            | TorchErrorKind::Batch { .. }
+            | TorchErrorKind::NotFloat { .. }
+            | TorchErrorKind::DuplicateName { .. }
+            | TorchErrorKind::TooLarge { .. }
+            | TorchErrorKind::Weights { .. }
+            | TorchErrorKind::Read { .. } => true,
+            TorchErrorKind::Libtorch(_)
+            | TorchErrorKind::Write { .. }
+            | TorchErrorKind::Device { .. }
+            | TorchErrorKind::SelfTest { .. } => false,
         }
-        .into()
+    }
+
+    pub(super) fn read(path: &Path, message: impl fmt::Display) -> Self {
+        let (path, message) = (path.to_owned(), first_line(&message.to_string()));
+        TorchErrorKind::Read { path, message }.into()
+    }
+
+    pub(super) fn write(path: &Path, message: impl fmt::Display) -> Self {
+        let (path, message) = (path.to_owned(), first_line(&message.to_string()));
+        TorchErrorKind::Write { path, message }.into()
     }
 }
 

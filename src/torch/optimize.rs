@@ -39,7 +39,9 @@ impl Net {
         let mut builder = GraphBuilder::new(true);
         let mut tensors = Vec::new();
         let mut moved = vec![ValueId(0); old.nodes().len()];
-        for id in old.ids().filter(|id| live[id.index()]) {
+        // an input that nothing reads stays: the net takes as many as before
+        let stays = |id: &ValueId| live[id.index()] || matches!(old.node(*id).op, Op::Input { .. });
+        for id in old.ids().filter(stays) {
             if let Some(pair) = pairs.iter().find(|p| p.norm == id) {
                 moved[id.index()] = moved[pair.layer.index()];
                 continue;

@@ -1,6 +1,7 @@
 //! Proof that libtorch runs, and which one it is: a program that links may still not run.
 
 use super::error::{TorchError, TorchErrorKind};
+use std::fmt;
 use tch::Tensor;
 
 /// What [`self_test`] found.
@@ -18,6 +19,23 @@ pub struct SelfTest {
     pub onednn: bool,
     /// Whether OpenMP is there.
     pub openmp: bool,
+}
+
+impl fmt::Display for SelfTest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |yes: bool| if yes { "yes" } else { "no" };
+        writeln!(f, "convolution  agrees with numbers worked out by hand")?;
+        writeln!(f, "libtorch     {}", self.libtorch)?;
+        writeln!(f, "threads      {}", self.threads)?;
+        writeln!(f, "oneDNN       {}", word(self.onednn))?;
+        writeln!(f, "OpenMP       {}", word(self.openmp))?;
+        write!(
+            f,
+            "CUDA         {} ({} devices)",
+            word(self.cuda),
+            self.cuda_devices
+        )
+    }
 }
 
 /// The libtorch release that the build was made for.

@@ -4,6 +4,7 @@ use super::error::{TorchError, TorchErrorKind, WeightProblem};
 use super::net::{Net, is_float, numbered};
 use crate::ir::Graph;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::path::Path;
 use tch::{Device, Tensor};
 
@@ -11,7 +12,7 @@ use tch::{Device, Tensor};
 pub type NameMap = BTreeMap<String, String>;
 
 /// What [`run`] did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RunSummary {
     /// Learnable scalars that the net has.
     pub params: u64,
@@ -21,12 +22,22 @@ pub struct RunSummary {
     pub outputs: Vec<Vec<i64>>,
 }
 
+impl fmt::Display for RunSummary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} params, batch {}", self.params, self.batch)?;
+        for (i, shape) in self.outputs.iter().enumerate() {
+            write!(f, "\n{} {shape:?}", numbered("output", i))?;
+        }
+        Ok(())
+    }
+}
+
 /// The tensors of a safetensors file.
 ///
 /// # Errors
 /// Where the file cannot be read, is damaged, or holds numbers that libtorch does not know.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TorchError> {
-    let tensors = Tensor::read_safetensors(path).map_err(|e| TorchError::file(path, reason(&e)))?;
+    let tensors = Tensor::read_safetensors(path).map_err(|e| TorchError::read(path, reason(&e)))?;
     Ok(tensors.into_iter().collect())
 }
 
@@ -47,8 +58,8 @@ pub fn write_tensors<'a>(
     part.push(".part");
     let part = Path::new(&part);
     let written = Tensor::write_safetensors(&ready, part)
-        .map_err(|e| TorchError::file(path, reason(&e)))
-        .and_then(|()| std::fs::rename(part, path).map_err(|e| TorchError::file(path, e)));
+        .map_err(|e| TorchError::write(path, reason(&e)))
+        .and_then(|()| std::fs::rename(part, path).map_err(|e| TorchError::write(path, e)));
     if written.is_err() {
         // what failed to be written may be there in part; if it is not, nothing is lost
         let _ = std::fs::remove_file(part);
@@ -72,7 +83,7 @@ fn reason(error: &tch::TchError) -> String {
 /// # Errors
 /// Where `text` is something else. `path` is for the message.
 pub fn parse_name_map(text: &str, path: &Path) -> Result<NameMap, TorchError> {
-    serde_json::from_str(text).map_err(|e| TorchError::file(path, e))
+    serde_json::from_str(text).map_err(|e| TorchError::read(path, e))
 }
 
 impl Net {

@@ -93,7 +93,7 @@ pub fn slide(size: u32, k: u32, s: u32, p: u32, d: u32, ceil: bool) -> Vec<i64> 
 }
 
 /// Weights: positive, so that nothing cancels, and all different.
-fn weight(node: usize, kind: char, i: usize) -> f64 {
+pub fn weight(node: usize, kind: char, i: usize) -> f64 {
     let x = (node * 7919 + kind as usize * 104_729 + i * 31 + 17) % 1009;
     0.1 + x as f64 / 1009.0
 }

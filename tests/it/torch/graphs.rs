@@ -1,0 +1,79 @@
+//! Random graphs against plain loops.
+
+use super::*;
+
+fn to_tensor(value: &naive::Value) -> Tensor {
+    let (c, h, w) = value.dims();
+    let data: Vec<f64> = value.data.iter().flatten().flatten().copied().collect();
+    let (c, h, w) = (c as i64, h as i64, w as i64);
+    match value.flat {
+        true => Tensor::from_slice(&data).reshape([1, c]),
+        false => Tensor::from_slice(&data).reshape([1, c, h, w]),
+    }
+}
+
+/// Gives the net the weights that the naive executor works with.
+fn take_naive_weights(net: &mut Net, file: &Path) {
+    let tensors: Vec<(String, Tensor)> = net
+        .parameters()
+        .iter()
+        .map(|p| {
+            let kind = match p.role {
+                Role::Weight => 'w',
+                Role::Bias => 'b',
+                Role::RunningMean => 'm',
+                Role::RunningVar => 'v',
+            };
+            let node = p.node.0 as usize;
+            let values: Vec<f64> = (0..p.elems() as usize)
+                .map(|i| naive::weight(node, kind, i))
+                .collect();
+            let sizes: Vec<i64> = p.shape.iter().map(|d| i64::from(*d)).collect();
+            (p.name.clone(), Tensor::from_slice(&values).reshape(sizes))
+        })
+        .collect();
+    write_tensors(tensors.iter().map(|(n, t)| (n.as_str(), t)), file).unwrap();
+    net.load(file, None).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    /// Any graph gives what plain loops give, whatever is shared, viewed, overwritten, folded or dropped.
+    #[test]
+    fn nets_compute_what_the_loops_compute(numbers in random::tape()) {
+        let graph = random::graph(&numbers, numbers.len() % 2 == 0);
+        let inputs: Vec<naive::Value> = graph
+            .nodes()
+            .iter()
+            .filter_map(|node| match node.op {
+                Op::Input { shape, .. } => Some(shape),
+                _ => None,
+            })
+            .map(|s| naive::Value::filled(s, |c, y, x| ((c * 5 + y * 3 + x) % 11) as f64 / 4.0 - 1.0))
+            .collect();
+        let values = naive::values(&graph, &inputs);
+        let want: Vec<Tensor> = graph
+            .outputs()
+            .iter()
+            .map(|id| to_tensor(values[id.index()].as_ref().unwrap()))
+            .collect();
+        // chains of products leave what single precision can hold
+        let largest = |t: &Tensor| f64::try_from(t.abs().max()).unwrap();
+        let fits = |v: &naive::Value| v.data.iter().flatten().flatten().all(|x| x.abs() < 1e30);
+        prop_assume!(values.iter().flatten().all(fits));
+        let dir = tempfile::tempdir().unwrap();
+        let mut net = Net::build(&graph, Device::Cpu, 0).unwrap();
+        take_naive_weights(&mut net, &dir.path().join("w"));
+        let inputs: Vec<Tensor> = inputs.iter().map(to_tensor).collect();
+        for net in [&net, &net.optimized_with(false).unwrap(), &net.optimized().unwrap()] {
+            let got = net.forward(&inputs).unwrap();
+            prop_assert_eq!(got.len(), want.len());
+            for (got, want) in got.iter().zip(&want) {
+                prop_assert_eq!(got.size(), want.size());
+                let worst = largest(&(got.to_kind(Kind::Double) - want));
+                prop_assert!(worst <= 1e-4 * largest(want).max(1e-3), "{} of {}", worst, largest(want));
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Published networks against PyTorch.
+
+use super::*;
+
+/// The entry of `search_spaces/reference/index.json`.
+fn entry(source: &str, name: &str) -> Value {
+    let all = index();
+    let found = all
+        .iter()
+        .find(|e| e["source"] == source && e["name"] == name);
+    found
+        .unwrap_or_else(|| panic!("{source} {name} is not listed"))
+        .clone()
+}
+
+fn index() -> Vec<Value> {
+    let text = std::fs::read_to_string(repo("search_spaces/reference/index.json")).unwrap();
+    serde_json::from_str::<Value>(&text)
+        .unwrap()
+        .as_array()
+        .unwrap()
+        .clone()
+}
+
+/// The graph of a listed network on images of this size.
+fn lower(entry: &Value, size: [i64; 2]) -> Graph {
+    let file = repo("search_spaces/reference").join(entry["file"].as_str().unwrap());
+    let mut document: Value =
+        serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    document["input"] = serde_json::json!([3, size[0], size[1]]);
+    let (space, program) = blocksmith::blocks::load(&document.to_string()).unwrap();
+    let set = entry
+        .get("set")
+        .cloned()
+        .unwrap_or_else(|| serde_json::json!({}));
+    let assignment = space.assignment_from_json(&set).unwrap();
+    program
+        .lower(&assignment, blocksmith::blocks::Names::On)
+        .unwrap()
+}
+
+/// Networks compared with PyTorch: source, name, image size. Odd sizes show rounding in pools and padding.
+const COMPARED: [(&str, &str, [i64; 2]); 16] = [
+    ("official:VoVNet.pytorch", "vovnet27_slim", [224, 224]),
+    ("official:VoVNet.pytorch", "vovnet39", [75, 97]),
+    ("timm", "vovnet39a", [75, 97]),
+    ("timm", "ese_vovnet19b_slim_dw", [75, 97]),
+    ("timm", "ese_vovnet39b", [64, 64]),
+    (
+        "official:Efficient-AI-Backbones/g_ghost_pytorch",
+        "g_ghost_regnetx_002",
+        [224, 224],
+    ),
+    (
+        "official:Efficient-AI-Backbones/g_ghost_pytorch",
+        "g_ghost_regnetx_006",
+        [75, 97],
+    ),
+    ("timm", "regnetx_002", [75, 97]),
+    ("official:ESPNetv2/imagenet", "EESPNet_s0.5", [75, 97]),
+    ("official:ESPNetv2/imagenet", "EESPNet_s1.0", [224, 224]),
+    ("official:ESPNetv2/imagenet", "EESPNet_s2.0", [97, 75]),
+    ("torchvision", "shufflenet_v2_x0_5", [75, 97]),
+    ("torchvision", "shufflenet_v2_x1_0", [224, 224]),
+    (
+        "official:ShuffleNet-Series/V2",
+        "ShuffleNetV2_0.5x",
+        [75, 97],
+    ),
+    (
+        "official:ShuffleNet-Series/V2",
+        "ShuffleNetV2_1.0x",
+        [224, 224],
+    ),
+    (
+        "official:ShuffleNet-Series/V2",
+        "ShuffleNetV2_2.0x",
+        [97, 75],
+    ),
+];
+
+/// Our parameter names to theirs: both in the order in which a forward pass uses them, those that it never uses after.
+fn names_by_order(net: &Net, order: &Value) -> std::collections::BTreeMap<String, String> {
+    let live = net.graph().live();
+    let ours = |want: bool| {
+        let params = net.parameters().iter();
+        params.filter(move |p| live[p.node.0 as usize] == want)
+    };
+    let (runs, dead) = (ours.clone()(true), ours(false));
+    let theirs = ["live", "dead"].map(|key| order[key].as_array().unwrap());
+    let mut map = std::collections::BTreeMap::new();
+    for (ours, theirs) in [
+        (runs.collect::<Vec<_>>(), theirs[0]),
+        (dead.collect(), theirs[1]),
+    ] {
+        assert_eq!(ours.len(), theirs.len());
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            map.insert(ours.name.clone(), theirs.as_str().unwrap().to_owned());
+        }
+    }
+    map
+}
+
+#[test]
+fn published_networks_agree_with_pytorch() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let specs: Vec<String> = COMPARED
+        .iter()
+        .map(|(source, name, [h, w])| format!("{source},{name},{h}x{w}"))
+        .collect();
+    let mut args: Vec<&str> = specs.iter().map(String::as_str).collect();
+    args.extend(["--out", dir.path().to_str().unwrap()]);
+    call(&python, "reference.py", &args);
+    let mut compared = 0;
+    for (i, (source, name, size)) in COMPARED.into_iter().enumerate() {
+        let folder = dir.path().join(i.to_string());
+        if !folder.is_dir() {
+            println!("SKIPPED: {name}, as this Python has no {source}");
+            continue;
+        }
+        let at = |file: &str| folder.join(format!("{file}.safetensors"));
+        let order = std::fs::read_to_string(folder.join("order.json")).unwrap();
+        let order: Value = serde_json::from_str(&order).unwrap();
+        let graph = lower(&entry(source, name), size);
+        let net = Net::build(&graph, Device::Cpu, 0).unwrap();
+        assert_eq!(
+            net.param_count(),
+            order["params"].as_u64().unwrap(),
+            "{name}"
+        );
+        let map = names_by_order(&net, &order);
+        run(
+            &graph,
+            &at("weights"),
+            Some(&map),
+            &at("input"),
+            &at("ours"),
+            Device::Cpu,
+        )
+        .unwrap();
+        let want = &read_tensors(&at("output")).unwrap()["output"];
+        let error = relative_error(&read_tensors(&at("ours")).unwrap()["output"], want);
+        let mut net = net;
+        net.load(&at("weights"), Some(&map)).unwrap();
+        let input = read_tensors(&at("input")).unwrap().remove("input").unwrap();
+        let folded = net.optimized().unwrap().forward(&[input]).unwrap();
+        let folded = relative_error(&folded[0], want);
+        println!("{name} {size:?}: relative error {error:.1e}, deployed form {folded:.1e}");
+        assert!(
+            error <= 1e-5 && folded <= 2e-5,
+            "{name}: {error:e}, deployed form {folded:e}"
+        );
+        compared += 1;
+    }
+    println!("{compared} networks agree with PyTorch");
+}
+
+#[test]
+fn analytic_counts_equal_those_of_libtorch() {
+    let mut seen = std::collections::BTreeSet::new();
+    for entry in index() {
+        if !seen.insert(format!("{} {}", entry["file"], entry["set"])) {
+            continue;
+        }
+        let graph = lower(&entry, [224, 224]);
+        let analytic: u64 = graph
+            .ids()
+            .filter_map(|id| {
+                let input = graph.inputs(id).first()?;
+                Some(graph.node(id).op.params(graph.shape(*input)))
+            })
+            .sum();
+        // large ones differ from small ones in their widths only
+        if analytic < 10_000_000 {
+            let net = Net::build(&graph, Device::Cpu, 1).unwrap();
+            assert_eq!(net.param_count(), analytic, "{entry}");
+        }
+        let listed = graph.parameters();
+        let listed = listed.iter().filter(|p| p.role.is_learnable());
+        assert_eq!(listed.map(|p| p.elems()).sum::<u64>(), analytic, "{entry}");
+    }
+    println!("{} networks", seen.len());
+}
