@@ -83,7 +83,7 @@ impl Loaded {
 #[test]
 fn every_network_of_the_index_has_the_counts_of_the_oracle() {
     let index = index();
-    assert!(index.len() >= 122, "{}", index.len());
+    assert!(index.len() >= 133, "{}", index.len());
     let mut loaded = Loaded(BTreeMap::new());
     let counted: Vec<_> = index
         .iter()
