@@ -2,6 +2,7 @@
 //! one core. Run with `cargo bench --no-default-features`; a filter follows `--`.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod candidates;
 mod nets;
 
 mod cost {

@@ -173,7 +173,7 @@ pub type Answer = Result<Vec<f64>, String>;
 
 /// Tells what cannot be predicted, accuracy above all. Answers belong to networks, not to moments: a resumed run takes
 /// them from its journal instead of asking again.
-pub trait Evaluate {
+pub trait Evaluate: Send {
     /// What it tells.
     fn metrics(&self) -> &[Metric];
 

@@ -77,7 +77,7 @@ impl Trials {
 
     /// The front of the feasible trials, in lexicographic order of the objectives, then of the numbers.
     pub fn front(&self) -> Vec<usize> {
-        self.choose(|points| front::front(points))
+        self.choose(front::front)
     }
 
     /// The best `count` of the feasible trials: see [`front::best`].

@@ -1,0 +1,221 @@
+//! Candidates of the mixed space, from the draw to the prediction on two devices that fuse differently.
+
+use blocksmith::blocks::{self, Names, Program};
+use blocksmith::cost::{self, Totals};
+use blocksmith::device::{BUILT_IN, DeviceModel, KindProfile, Profile, Rates, Support};
+use blocksmith::fuse::{self, FuseRules, KernelKind};
+use blocksmith::ir::Graph;
+use blocksmith::search::evaluate::{Costs, Scratch};
+use blocksmith::search::journal::Start;
+use blocksmith::search::objective::Problem;
+use blocksmith::search::{Run, Settings, Silent, metric, searcher};
+use blocksmith::space::Assignment;
+use divan::counter::ItemsCount;
+use divan::{Bencher, black_box};
+use rayon::prelude::*;
+use std::sync::atomic::AtomicBool;
+
+const SPACE: &str = include_str!("../search_spaces/mixed_stages.json");
+const MANY: usize = 4096;
+
+fn program() -> Program {
+    blocks::load(SPACE).unwrap().1
+}
+
+/// A device that covers every kind of kernel, so that none is skipped.
+fn device(name: &str, rules: FuseRules) -> DeviceModel {
+    let mut profile = Profile::parse(BUILT_IN[0].text, name).unwrap();
+    let rates = Rates::from_array([1e-10, 2e-10, 3e-10, 0.0, 1e-10, 5e-6]);
+    profile.name = name.into();
+    profile.fuse = rules;
+    profile.energy_constant_j = Some(1e-5);
+    let kind = |kind: &KernelKind| {
+        let rates = KindProfile {
+            support: Support::Fitted,
+            seen: None,
+            latency_s: rates,
+            energy_j: Some(rates),
+        };
+        (*kind, rates)
+    };
+    profile.kernels = KernelKind::ALL.iter().map(kind).collect();
+    DeviceModel::new(profile)
+}
+
+fn devices() -> [DeviceModel; 2] {
+    [
+        device("a", FuseRules::onnx()),
+        device("b", FuseRules::ncnn()),
+    ]
+}
+
+fn draw(program: &Program, number: usize) -> Assignment {
+    let mut rng = blocksmith::base::rng::stream(1, "bench", number as u64);
+    program.space().sample(&mut rng).unwrap()
+}
+
+fn draws(program: &Program) -> Vec<Assignment> {
+    (0..MANY).map(|k| draw(program, k)).collect()
+}
+
+/// All of it, on so many threads.
+#[divan::bench(args = [1, 2], sample_count = 20)]
+fn costed(bencher: Bencher, threads: usize) {
+    let (program, devices) = (program(), devices());
+    let costs = Costs::new(&program, &devices);
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
+    bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+        pool.install(|| {
+            (0..MANY)
+                .into_par_iter()
+                .map_init(Scratch::default, |scratch, k| {
+                    costs.of(&draw(&program, k), 0, scratch).is_ok()
+                })
+                .filter(|ok| *ok)
+                .count()
+        })
+    });
+}
+
+/// A whole random search with its journal, on so many threads.
+#[divan::bench(args = [1, 2], sample_count = 5)]
+fn searched(bencher: Bencher, threads: usize) {
+    let (program, devices) = (program(), devices());
+    let costs = Costs::new(&program, &devices);
+    let known = metric::Known {
+        devices: &["a", "b"],
+        device: None,
+        evaluator: false,
+    };
+    let objectives = ["min latency_s@a".to_owned(), "min energy_j@b".to_owned()];
+    let problem = Problem::parse(&objectives, &["params<=5M".to_owned()], &[], &known).unwrap();
+    let settings = Settings {
+        algorithm: searcher("random").unwrap(),
+        seed: 1,
+        budget: Some(4 * MANY as u64),
+        batch: None,
+    };
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("journal.jsonl");
+    bencher.counter(ItemsCount::new(4 * MANY)).bench_local(|| {
+        let _ = std::fs::remove_file(&journal);
+        let run = Run {
+            costs: &costs,
+            problem: &problem,
+            settings,
+            evaluator: None,
+            watch: &Silent,
+            stop: &AtomicBool::new(false),
+        };
+        pool.install(|| {
+            run.search(Some((&journal, Start::New)))
+                .unwrap()
+                .trials
+                .len()
+        })
+    });
+}
+
+/// The draw alone.
+#[divan::bench]
+fn drawn(bencher: Bencher) {
+    let program = program();
+    bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+        (0..MANY)
+            .map(|k| draw(&program, k).active().count())
+            .sum::<usize>()
+    });
+}
+
+/// Lowering alone.
+#[divan::bench]
+fn lowered(bencher: Bencher) {
+    let program = program();
+    let draws = draws(&program);
+    let mut scratch = blocks::Scratch::default();
+    bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+        let mut nodes = |a| {
+            let graph = program.lower_into(&mut scratch, a, Names::Off);
+            graph.map_or(0, |g| g.nodes().len())
+        };
+        black_box(&draws).iter().map(&mut nodes).sum::<usize>()
+    });
+}
+
+/// One net in 16, ready to be judged.
+fn graphs() -> Vec<Graph> {
+    let program = program();
+    let lower = |a: &Assignment| program.lower(a, Names::Off).ok();
+    let drawn = draws(&program);
+    drawn.iter().step_by(16).filter_map(lower).collect()
+}
+
+/// Fusing alone, for two runtimes.
+#[divan::bench]
+fn fused(bencher: Bencher) {
+    let (graphs, devices) = (graphs(), devices());
+    let (mut scratch, mut kernels) = (fuse::Scratch::default(), Vec::new());
+    bencher
+        .counter(ItemsCount::new(graphs.len()))
+        .bench_local(|| {
+            let mut sum = 0;
+            for graph in black_box(&graphs) {
+                for device in &devices {
+                    fuse::fuse_into(graph, device.rules(), &mut scratch, &mut kernels);
+                    sum += kernels.len();
+                }
+            }
+            sum
+        });
+}
+
+/// Predicting alone, on two devices.
+#[divan::bench]
+fn predicted(bencher: Bencher) {
+    let (graphs, devices) = (graphs(), devices());
+    let fused = |g: &Graph| devices.each_ref().map(|d| fuse::fuse(g, d.rules()).list);
+    let kernels: Vec<_> = graphs.iter().map(fused).collect();
+    bencher
+        .counter(ItemsCount::new(graphs.len()))
+        .bench_local(|| {
+            let mut sum = 0.0;
+            for kernels in black_box(&kernels) {
+                for (device, kernels) in devices.iter().zip(kernels) {
+                    sum += device.predict_fast(kernels, 1).unwrap().latency.0;
+                }
+            }
+            sum
+        });
+}
+
+/// Counting alone.
+#[divan::bench]
+fn counted(bencher: Bencher) {
+    let graphs = graphs();
+    let mut scratch = cost::Scratch::default();
+    bencher
+        .counter(ItemsCount::new(graphs.len()))
+        .bench_local(|| {
+            let mut count = |g| Totals::of(g, &mut scratch).map_or(0, |t| t.params);
+            black_box(&graphs).iter().map(&mut count).sum::<u64>()
+        });
+}
+
+/// Fingerprints alone.
+#[divan::bench]
+fn identified(bencher: Bencher) {
+    let graphs = graphs();
+    bencher
+        .counter(ItemsCount::new(graphs.len()))
+        .bench_local(|| {
+            let prints = black_box(&graphs).iter().map(|g| g.fingerprint().0);
+            prints.fold(0, |a, b| a ^ b)
+        });
+}
