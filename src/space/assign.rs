@@ -272,9 +272,14 @@ impl Space {
                 position(labels.iter().position(|l| json.as_str() == Some(l)))
             }
             Domain::Items { items, .. } => {
-                let literal = items
-                    .iter()
-                    .position(|i| matches!(i.val, Val::Lit(x) if self.is_value(x, json)));
+                // 0 and 0.0 may both be items; the one that is written the same way is meant.
+                let literals = |fits: &dyn Fn(Scalar) -> bool| {
+                    items
+                        .iter()
+                        .position(|i| matches!(i.val, Val::Lit(x) if fits(x)))
+                };
+                let literal = literals(&|x| self.scalar_json(x) == *json)
+                    .or_else(|| literals(&|x| self.is_value(x, json)));
                 let text = json.as_str().and_then(|t| t.strip_prefix('='));
                 position(literal.or_else(|| {
                     items

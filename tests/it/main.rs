@@ -7,6 +7,7 @@ mod expressions;
 mod floors;
 mod fuse;
 mod graph;
+mod hostile;
 mod naive;
 mod oracle;
 mod random;
