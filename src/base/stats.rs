@@ -40,18 +40,19 @@ pub fn kendall_tau(pairs: &[(f64, f64)]) -> Option<f64> {
     let mut sorted = pairs.to_vec();
     sorted.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
     let pairs_of = |k: u64| k * k.saturating_sub(1) / 2;
-    let ties = |same: &dyn Fn(&(f64, f64), &(f64, f64)) -> bool, items: &[(f64, f64)]| {
+    type Pair = (f64, f64);
+    let ties = |same: fn(&Pair, &Pair) -> bool, items: &[Pair]| {
         items
-            .chunk_by(|a, b| same(a, b))
+            .chunk_by(same)
             .map(|c| pairs_of(c.len() as u64))
             .sum::<u64>()
     };
-    let tied_x = ties(&|a, b| a.0 == b.0, &sorted);
-    let tied_both = ties(&|a, b| a == b, &sorted);
+    let tied_x = ties(|a, b| a.0 == b.0, &sorted);
+    let tied_both = ties(|a, b| a == b, &sorted);
     let mut ys: Vec<f64> = sorted.iter().map(|p| p.1).collect();
     let swaps = count_swaps(&mut ys);
     let by_y: Vec<(f64, f64)> = ys.iter().map(|y| (*y, *y)).collect();
-    let tied_y = ties(&|a, b| a.0 == b.0, &by_y);
+    let tied_y = ties(|a, b| a.0 == b.0, &by_y);
     let all = pairs_of(n as u64) as f64;
     let (tx, ty, txy) = (tied_x as f64, tied_y as f64, tied_both as f64);
     let score = all - tx - ty + txy - 2.0 * swaps as f64;
@@ -98,7 +99,7 @@ mod tests {
                 ny += f64::from(dy != 0.0);
             }
         }
-        score / (nx * ny as f64).sqrt()
+        score / (nx * ny).sqrt()
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod progress;
 #[cfg(feature = "torch")]
 mod run;
 mod sample;
+mod search;
 mod show;
 
 use clap::{Parser, Subcommand};
@@ -52,6 +53,7 @@ enum Command {
     Sample(sample::Args),
     #[cfg(feature = "torch")]
     Run(run::Args),
+    Search(Box<search::Args>),
     Blocks(blocks::Args),
     Devices(devices::Args),
     Completions(completions::Args),
@@ -79,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Sample(args) => sample::run(&args, &mut out),
         #[cfg(feature = "torch")]
         Command::Run(args) => run::run(&args, &mut out),
+        Command::Search(args) => search::run(&args, &mut out),
         Command::Blocks(args) => blocks::run(&args, &mut out),
         Command::Devices(args) => devices::run(&args, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),

@@ -30,11 +30,6 @@ impl Out {
         self.format == Format::Json
     }
 
-    /// True where notes and progress are unwanted.
-    pub fn is_quiet(&self) -> bool {
-        self.quiet
-    }
-
     /// The JSON document of this command; called once.
     pub fn json(&mut self, document: &Value) -> std::io::Result<()> {
         let mut stdout = std::io::stdout().lock();

@@ -1,0 +1,294 @@
+//! `search`: the main job.
+
+#[cfg(feature = "torch")]
+mod build;
+mod ranking;
+
+use super::failure::{Exit, Failure, Result};
+use super::files::load;
+use super::out::{Out, grouped};
+use super::progress::bar;
+use crate::base::table::Table;
+use crate::device::{BUILT_IN, DeviceModel};
+use crate::search::evaluate::Costs;
+use crate::search::folder::{self, Folder};
+use crate::search::journal::Start;
+use crate::search::metric::Known;
+use crate::search::objective::Problem;
+use crate::search::{Outcome, Progress, Run, SEARCHERS, Settings, Stop, Watch, searcher};
+use anyhow::anyhow;
+use indicatif::ProgressBar;
+use ranking::Ranking;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+/// Searches a space for the networks that are best in the objectives and keep within the limits.
+///
+/// Every candidate is built as a graph, counted, and predicted on every device that is named, before anything is trained
+/// or run. Metrics: `params`, `macs`, `conv_out_elems`, `mem_access_elems`, `peak_activation_bytes`,
+/// `latency_s@DEVICE`, `energy_j@DEVICE`. The space's budgets are limits too. The run folder gets `run.json`, the
+/// journal, `trials`, `front` and `front/*.json` (archs that stand alone). The same seed gives the same result on any number
+/// of threads, and a run that was interrupted or killed goes on with --resume as if it had not been.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The space.
+    space: PathBuf,
+    /// Folder of the run.
+    #[arg(long)]
+    out: PathBuf,
+    /// What to make small or large; may be given several times.
+    #[arg(long = "objective", value_name = "'min METRIC'", required = true)]
+    objectives: Vec<String>,
+    /// What to keep within: `params<=5e6`, `latency_s@pi5-onnx<=50ms`, `macs>=100M`.
+    #[arg(long = "limit", value_name = "'METRIC<=N'")]
+    limits: Vec<String>,
+    /// Device profile beside the shipped ones: a file. With a single --device, `latency_s` and `energy_j` mean it.
+    #[arg(long = "device", value_name = "NAME|FILE")]
+    devices: Vec<String>,
+    /// How many trials at most. A trial is a distinct network.
+    #[arg(long, value_name = "N")]
+    budget: Option<u64>,
+    /// The algorithm.
+    #[arg(long, default_value = "random", value_parser = SEARCHERS.iter().map(|s| s.name).collect::<Vec<_>>())]
+    algorithm: String,
+    /// Where all chance comes from.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Fixes a decision of the space.
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    sets: Vec<String>,
+    /// Builds this many of the best networks through libtorch and compares their parameters with the counts.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    build_top: usize,
+    /// Builds and measures this many of the best networks on this machine's CPU.
+    #[arg(long, value_name = "K", default_value_t = 0)]
+    measure_top: usize,
+    /// Threads of the search and of the measurements; all cores where it is left out.
+    #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    threads: Option<u32>,
+    /// Goes on with the run in the folder, or starts one where there is none.
+    #[arg(long)]
+    resume: bool,
+}
+
+pub fn run(args: &Args, out: &mut Out) -> Result {
+    if cfg!(not(feature = "torch")) && args.build_top.max(args.measure_top) > 0 {
+        return Err(Failure::Usage(
+            "--build-top and --measure-top need a program with libtorch".to_owned(),
+        ));
+    }
+    if let Some(threads) = args.threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads as usize)
+            .build_global()?;
+    }
+    let loaded = load(&args.space, &args.sets)?;
+    let extra = args
+        .devices
+        .iter()
+        .map(|d| DeviceModel::find(d))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let problem = problem(args, &loaded.space.ast().budgets, &extra)?;
+    let mut models = extra;
+    models.retain(|m| problem.devices().contains(&m.name()));
+    for name in problem.devices() {
+        if !models.iter().any(|m| m.name() == name) {
+            models.push(DeviceModel::find(name)?);
+        }
+    }
+    let costs = Costs::new(&loaded.program, &models);
+    let algorithm = searcher(&args.algorithm)
+        .ok_or_else(|| Failure::Usage(format!("no algorithm \"{}\"", args.algorithm)))?;
+    let settings = Settings {
+        algorithm,
+        seed: args.seed,
+        budget: args.budget,
+        batch: None,
+    };
+    let stop = stop_on_ctrl_c()?;
+    let folder = Folder::create(&args.out, TABLE_EXTENSION)?;
+    let progress = bar(out, settings.trials(), "searching");
+    let started = Instant::now();
+    let watch = Bar(progress.clone());
+    let start = if args.resume {
+        Start::Resume
+    } else {
+        Start::New
+    };
+    let run = Run {
+        costs: &costs,
+        problem: &problem,
+        settings,
+        evaluator: None,
+        watch: &watch,
+        stop: &stop,
+    };
+    let (outcome, archs) = folder::search(&folder, start, run, &write_table)?;
+    progress.finish_and_clear();
+    let seconds = started.elapsed().as_secs_f64();
+    out.note(&tally_text(&outcome, seconds));
+    if outcome.stop == Stop::Interrupted {
+        let command: Vec<String> = std::env::args()
+            .filter(|a| a != "--resume")
+            .map(|a| quoted(&a))
+            .collect();
+        let done = grouped(outcome.trials.len() as u64);
+        return Err(Failure::Interrupted(format!(
+            "interrupted after {done} trials; all are kept. Go on with:\n  {} --resume",
+            command.join(" ")
+        )));
+    }
+    if outcome.front.is_empty() {
+        return Err(infeasible(&problem, &outcome, &costs));
+    }
+    #[cfg(feature = "torch")]
+    let built = build::best(args, &loaded, &outcome, &archs, &args.out, out)?;
+    #[cfg(not(feature = "torch"))]
+    let built = std::collections::HashMap::new();
+    let ranking = Ranking::new(&loaded.space, &problem, &outcome, &models, &archs, built);
+    ranking.print(&args.out, out)?;
+    Ok(Exit::Ok)
+}
+
+#[cfg(feature = "analysis")]
+const TABLE_EXTENSION: &str = "parquet";
+#[cfg(not(feature = "analysis"))]
+const TABLE_EXTENSION: &str = "csv";
+
+#[cfg(feature = "analysis")]
+fn write_table(
+    table: &Table,
+    path: &Path,
+) -> std::result::Result<(), crate::base::file::FileError> {
+    crate::analysis::parquet::write(table, path)
+}
+#[cfg(not(feature = "analysis"))]
+fn write_table(
+    table: &Table,
+    path: &Path,
+) -> std::result::Result<(), crate::base::file::FileError> {
+    folder::csv(table, path)
+}
+
+fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> Result<Problem> {
+    let mut names: Vec<&str> = extra.iter().map(DeviceModel::name).collect();
+    names.extend(BUILT_IN.iter().map(|b| b.name));
+    let device = match extra {
+        [only] => Some(only.name()),
+        _ => None,
+    };
+    let known = Known {
+        devices: &names,
+        device,
+        evaluator: false,
+    };
+    Problem::parse(&args.objectives, &args.limits, budgets, &known).map_err(|d| {
+        let text = d.render(None);
+        Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+    })
+}
+
+/// The first Ctrl-C lets the batch in hand finish, the second ends the program.
+fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if flag.swap(true, Ordering::SeqCst) {
+            std::process::exit(Exit::Interrupted as i32);
+        }
+    })?;
+    Ok(stop)
+}
+
+struct Bar(ProgressBar);
+
+impl Watch for Bar {
+    fn progress(&self, progress: Progress) {
+        self.0.set_length(progress.budget);
+        self.0.set_position(progress.trials);
+    }
+}
+
+/// A word of a command line as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=@:,".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+fn tally_text(outcome: &Outcome, seconds: f64) -> String {
+    let (n, tally) = (outcome.trials.len() as u64, &outcome.tally);
+    let new = n - tally.replayed;
+    let rate = if new > 0 && seconds > 0.0 {
+        format!(", {} a second", grouped((new as f64 / seconds) as u64))
+    } else {
+        String::new()
+    };
+    let mut text = format!(
+        "{} networks in {seconds:.1} s ({} from the journal{rate}); {} within the limits, {} on the front",
+        grouped(n),
+        grouped(tally.replayed),
+        grouped(tally.feasible),
+        grouped(outcome.front.len() as u64),
+    );
+    if outcome.stop == Stop::Exhausted {
+        text.push_str("; the space has no more");
+    }
+    if tally.unbuildable > 0 {
+        let example = tally
+            .unbuildable_example
+            .as_deref()
+            .unwrap_or("no reason known");
+        text.push_str(&format!(
+            "\nnote: {} draws cannot be built, for example: {example}",
+            grouped(tally.unbuildable)
+        ));
+    }
+    text
+}
+
+/// Says which limit turned down how many.
+fn infeasible(problem: &Problem, outcome: &Outcome, costs: &Costs<'_>) -> Failure {
+    let n = outcome.trials.len() as u64;
+    let mut text = format!("none of {} networks keeps within all limits", grouped(n));
+    for (limit, count) in problem.limits.iter().zip(&outcome.tally.turned_down) {
+        text.push_str(&format!("\n  {limit} turned down {}", grouped(*count)));
+    }
+    for (metric, count) in outcome
+        .metrics
+        .iter()
+        .zip(&outcome.tally.missing)
+        .filter(|(_, count)| **count > 0)
+    {
+        text.push_str(&format!("\n  {metric} is missing in {}", grouped(*count)));
+        let first = outcome.trials.assignment(0);
+        if let (Some(device), Some(assignment)) = (metric.device(), first) {
+            let kinds: Vec<&str> = costs
+                .uncovered(assignment, device)
+                .iter()
+                .map(|k| k.name())
+                .collect();
+            if !kinds.is_empty() {
+                text.push_str(&format!(
+                    " (not covered by the profile: {})",
+                    kinds.join(", ")
+                ));
+            }
+        }
+    }
+    if let Some(example) = &outcome.tally.unbuildable_example {
+        text.push_str(&format!(
+            "\n  {} draws cannot be built, for example: {example}",
+            grouped(outcome.tally.unbuildable)
+        ));
+    }
+    if n == 0 && outcome.tally.unbuildable == 0 {
+        return Failure::Other(anyhow!("the search made no trials: is the budget 0?"));
+    }
+    Failure::Infeasible(text)
+}
