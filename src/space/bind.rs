@@ -17,7 +17,7 @@ impl Space {
     ///
     /// # Errors
     /// That the assignment is none of this space: values missing, surplus, beyond their domain, or against the
-    /// constraints.
+    /// constraints; also that an expression among the items of a choice amounts to what does not fit its place.
     pub fn bind(&self, assignment: &Assignment) -> Result<Arch, Diagnostics> {
         if !self.is_valid(assignment) {
             return Err(self.why_invalid(assignment));

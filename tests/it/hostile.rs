@@ -93,7 +93,8 @@ fn try_all(text: &str) {
             let text = arch.to_text();
             assert_eq!(Arch::parse(&text).map(|a| a.to_text()).ok(), Some(text));
         }
-        Err(problems) => panic!("{problems}\nof {text}"),
+        // An expression among the items may amount to what does not fit its place.
+        Err(problems) => assert!(problems.has_errors(), "{text}"),
     }
 }
 
