@@ -68,6 +68,20 @@ impl Totals {
     /// # Errors
     /// Where a count passes `u64`; the error names the node.
     pub fn of(graph: &Graph, scratch: &mut Scratch) -> Result<Self, CostError> {
+        let mut t = Self::without_fields(graph, scratch)?;
+        let extent = field::fields(graph, &scratch.last_use, &mut scratch.fields);
+        for output in graph.outputs() {
+            let seen = visible(scratch.fields[output.index()], extent);
+            t.visible = t.visible.larger(seen);
+        }
+        Ok(t)
+    }
+
+    /// As [`of`](Self::of), but for what an output sees: that stays 0. A search has no use for it.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn without_fields(graph: &Graph, scratch: &mut Scratch) -> Result<Self, CostError> {
         memory::last_uses(graph, &mut scratch.last_use);
         let mut t = Totals {
             peak_activation_elems: memory::peak(
@@ -86,11 +100,6 @@ impl Totals {
                 .map_or(node.shape, |x| graph.shape(*x));
             t.add(node, input, live)
                 .map_err(|kind| CostError::new(graph, id, kind))?;
-        }
-        let extent = field::fields(graph, &scratch.last_use, &mut scratch.fields);
-        for output in graph.outputs() {
-            let seen = visible(scratch.fields[output.index()], extent);
-            t.visible = t.visible.larger(seen);
         }
         Ok(t)
     }

@@ -98,7 +98,7 @@ impl<'a> Costs<'a> {
         let graph = (self.program)
             .lower_into(&mut scratch.lowering, assignment, Names::Off)
             .map_err(|e| Unbuildable(first_line(&e.render(None)).into()))?;
-        let totals = Totals::of(graph, &mut scratch.totals)
+        let totals = Totals::without_fields(graph, &mut scratch.totals)
             .map_err(|e| Unbuildable(e.to_string().into()))?;
         let mut values = vec![f64::NAN; self.metrics.len() + extra].into_boxed_slice();
         let counts = [
