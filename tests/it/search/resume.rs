@@ -247,20 +247,24 @@ fn an_interrupted_run_keeps_what_it_has_and_goes_on() {
 
 const CHILD: &str = "BLOCKSMITH_TEST_SEARCH_IN";
 const CHILD_BUDGET: u64 = 3000;
+/// More than a child can do before it is killed.
+const ENDLESS: u64 = 10_000_000;
 
 /// Not a test of its own: what the children of the tests below run.
 #[test]
 fn child() {
     if let Some(folder) = std::env::var_os(CHILD) {
-        let case = Case::new("mixed_stages.json", "random", CHILD_BUDGET);
+        let budget = std::env::var("BLOCKSMITH_TEST_BUDGET").unwrap();
+        let case = Case::new("mixed_stages.json", "random", budget.parse().unwrap());
         case.search_in(Path::new(&folder), Start::Resume);
     }
 }
 
-fn spawn(folder: &Path) -> std::process::Child {
+fn spawn(folder: &Path, budget: u64) -> std::process::Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "search::resume::child"])
         .env(CHILD, folder)
+        .env("BLOCKSMITH_TEST_BUDGET", budget.to_string())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -279,10 +283,10 @@ fn rows(folder: &Path) -> usize {
 #[test]
 fn killed_at_any_moment_it_resumes_to_the_unbroken_run() {
     let [broken, whole] = [(); 2].map(|()| tempfile::tempdir().unwrap());
-    assert!(spawn(whole.path()).wait().unwrap().success());
+    assert!(spawn(whole.path(), CHILD_BUDGET).wait().unwrap().success());
     let (mut kills, mut before) = (0, 0);
     loop {
-        let mut child = spawn(broken.path());
+        let mut child = spawn(broken.path(), CHILD_BUDGET);
         let started = Instant::now();
         // each life gets further than the last by some hundred rows, so that no kill is wasted
         while rows(broken.path()) < before + 100 + 200 * kills {
@@ -301,7 +305,7 @@ fn killed_at_any_moment_it_resumes_to_the_unbroken_run() {
         assert!(now >= before, "{now} rows after {before}");
         (before, kills) = (now, kills + 1);
     }
-    assert!(kills >= 2, "killed {kills} times only");
+    assert!(kills >= 1, "never killed");
     let [trials, front, run, _] = files(broken.path());
     let [trials_whole, front_whole, run_whole, _] = files(whole.path());
     assert!(trials == trials_whole && front == front_whole && run == run_whole);
@@ -314,7 +318,7 @@ fn killed_at_any_moment_it_resumes_to_the_unbroken_run() {
 #[test]
 fn a_second_process_is_refused() {
     let path = tempfile::tempdir().unwrap();
-    let mut child = spawn(path.path());
+    let mut child = spawn(path.path(), ENDLESS);
     let started = Instant::now();
     while rows(path.path()) == 0 && started.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(1));
@@ -328,12 +332,11 @@ fn a_second_process_is_refused() {
         }
         Case::new("lite_osa.json", "random", 1).search()
     });
-    let alive = child.try_wait().unwrap().is_none();
     child.kill().unwrap();
     child.wait().unwrap();
     let refused = refused.into_inner().unwrap();
     assert!(
-        refused.contains("another process is writing to it") || !alive,
-        "{refused}"
+        refused.contains("another process is writing to it"),
+        "{refused:?}"
     );
 }
