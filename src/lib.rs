@@ -12,6 +12,7 @@
 pub mod analysis;
 pub mod base;
 pub mod blocks;
+pub mod calibrate;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod cost;

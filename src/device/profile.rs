@@ -161,6 +161,8 @@ pub struct Seen {
 pub struct Rates {
     /// A multiply-accumulate.
     pub per_mac: f64,
+    /// A multiply-accumulate (where there are none, an element written) of one output column: what the ends of rows cost.
+    pub per_edge: f64,
     /// An element read.
     pub per_elem_in: f64,
     /// An element written.
@@ -175,11 +177,15 @@ pub struct Rates {
 
 impl Rates {
     /// How many there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 7;
+
+    /// Index of `per_elem_spilled` in [`to_array`](Self::to_array).
+    pub const SPILLED: usize = 4;
 
     /// Their names, in the order of [`to_array`](Self::to_array).
     pub const NAMES: [&'static str; Self::COUNT] = [
         "per_mac",
+        "per_edge",
         "per_elem_in",
         "per_elem_out",
         "per_elem_spilled",
@@ -191,6 +197,7 @@ impl Rates {
     pub fn to_array(self) -> [f64; Self::COUNT] {
         [
             self.per_mac,
+            self.per_edge,
             self.per_elem_in,
             self.per_elem_out,
             self.per_elem_spilled,
@@ -203,6 +210,7 @@ impl Rates {
     pub fn from_array(a: [f64; Self::COUNT]) -> Self {
         let [
             per_mac,
+            per_edge,
             per_elem_in,
             per_elem_out,
             per_elem_spilled,
@@ -211,6 +219,7 @@ impl Rates {
         ] = a;
         Self {
             per_mac,
+            per_edge,
             per_elem_in,
             per_elem_out,
             per_elem_spilled,
@@ -225,8 +234,12 @@ impl Rates {
     pub fn work(kernel: &Kernel, batch: f64, cache_elems: f64) -> [f64; Self::COUNT] {
         let (read, written) = (kernel.elems_in as f64, kernel.elems_out as f64);
         let moved = read + written;
+        let macs = kernel.macs as f64;
+        let width = f64::from(kernel.output.hw().1.max(1));
+        let row_work = if kernel.macs > 0 { macs } else { written };
         [
-            batch * kernel.macs as f64,
+            batch * macs,
+            batch * row_work / width,
             batch * read,
             batch * written,
             batch * (moved - cache_elems).max(0.0),

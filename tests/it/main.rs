@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod counts;
+mod device;
 mod diagnostics;
 mod expressions;
 mod floors;

@@ -8,6 +8,7 @@ use blocksmith::fuse::{FuseRules, KernelKind};
 fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> DeviceModel {
     let rates = |scale: f64| Rates {
         per_mac: 1e-10 * scale,
+        per_edge: 0.0,
         per_elem_in: 2e-10 * scale,
         per_elem_out: 3e-10 * scale,
         per_elem_spilled: 0.0,

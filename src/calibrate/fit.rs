@@ -1,0 +1,331 @@
+//! The fit, its cross-validation and the profile made of both.
+
+use super::error::CalibrateError;
+use super::nnls::Normal;
+use super::priors::{RateTable, Work};
+use super::sample::Sample;
+use crate::base::stats::{kendall_tau, mean, median};
+use crate::device::{HeldOut, Interval, KindProfile, Quantity, Rates, Seen, Support};
+use crate::fuse::KernelKind;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Fewer samples than this are no fit.
+pub const MIN_SAMPLES: usize = 3;
+
+/// Share of held-out groups that intervals cover.
+pub const LEVEL: f64 = 0.9;
+
+/// How to fit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Rates before any data. Their common scale is fitted first.
+    pub prior: RateTable,
+    /// How strongly rates are pulled towards the prior: the square of (expected relative error of a sample / expected
+    /// relative error of a prior rate).
+    pub pull: f64,
+    /// Relative errors beyond this count linearly, not squared.
+    pub huber: f64,
+    /// Kinds whose rates keep their prior ratio to another kind's, because the samples cannot tell them apart.
+    pub tied: Vec<(KernelKind, KernelKind)>,
+    /// Elements that the near caches hold.
+    pub cache_elems: Option<f64>,
+    /// Parts that groups are dealt into for cross-validation; each group its own part where there are fewer.
+    pub folds: usize,
+    /// What was held out, in words, for the profile.
+    pub method: String,
+}
+
+impl Options {
+    /// Defaults for these prior rates.
+    pub fn new(prior: RateTable) -> Self {
+        Self {
+            prior,
+            pull: 0.0025,
+            huber: 0.05,
+            tied: Vec::new(),
+            cache_elems: None,
+            folds: 10,
+            method: "groups held out in 10 parts".to_owned(),
+        }
+    }
+}
+
+/// A fit and what it is worth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fitted {
+    /// Seconds.
+    pub latency: RateTable,
+    /// Joules; `None` where not all samples have energy.
+    pub energy: Option<RateTable>,
+    /// What the samples had of each kind, by [`KernelKind::index`].
+    pub seen: Vec<Option<Seen>>,
+    /// Errors on held-out groups.
+    pub held_out: Vec<HeldOut>,
+    /// Half widths from the same errors; those of transfer are 0.
+    pub interval: Interval,
+    /// Samples, groups, networks.
+    pub counts: [u32; 3],
+    /// Smallest and largest batch.
+    pub batch: [u32; 2],
+}
+
+/// Fits rates to samples, and says how good they are on groups that the fit does not see.
+///
+/// # Errors
+/// Where there are too few samples.
+pub fn fit(what: &str, samples: &[Sample], options: &Options) -> Result<Fitted, CalibrateError> {
+    if samples.len() < MIN_SAMPLES {
+        return Err(CalibrateError::TooFew {
+            what: what.to_owned(),
+            needed: MIN_SAMPLES,
+            got: samples.len(),
+        });
+    }
+    let cache = options.cache_elems.unwrap_or(f64::INFINITY);
+    let works: Vec<Work> = samples
+        .par_iter()
+        .map(|s| Work::of(&s.kernels, s.batch, cache))
+        .collect();
+    let groups: BTreeSet<&str> = samples.iter().map(|s| s.group.as_str()).collect();
+    let fold_of: BTreeMap<&str, usize> = groups
+        .iter()
+        .enumerate()
+        .map(|(i, g)| (*g, i % options.folds.max(2)))
+        .collect();
+    let folds: Vec<usize> = samples.iter().map(|s| fold_of[s.group.as_str()]).collect();
+
+    let times: Vec<f64> = samples.iter().map(|s| s.latency_s).collect();
+    let latency = solve(&works, &times, |_| true, &options.prior, options);
+    let (held, q) = cross(samples, &works, &times, &folds, &options.prior, options);
+    let mut held_out = vec![HeldOut {
+        quantity: Quantity::Latency,
+        ..held
+    }];
+    let mut interval = Interval {
+        level: LEVEL,
+        latency_log: q,
+        energy_log: None,
+        transferred_log: 0.0,
+        far_log: 0.0,
+    };
+    let energies: Option<Vec<f64>> = samples.iter().map(|s| s.energy_j).collect();
+    let energy = energies.map(|energies| {
+        // before energy data, every kind draws the same power
+        let prior = &latency;
+        let (held, q) = cross(samples, &works, &energies, &folds, prior, options);
+        held_out.push(HeldOut {
+            quantity: Quantity::Energy,
+            ..held
+        });
+        interval.energy_log = Some(q);
+        solve(&works, &energies, |_| true, prior, options)
+    });
+    let networks: BTreeSet<&str> = samples.iter().map(|s| s.network.as_str()).collect();
+    let batches = || samples.iter().map(|s| s.batch);
+    Ok(Fitted {
+        latency,
+        energy,
+        seen: seen(samples),
+        held_out,
+        interval,
+        counts: [samples.len(), groups.len(), networks.len()].map(|n| n as u32),
+        batch: [batches().min().unwrap_or(1), batches().max().unwrap_or(1)],
+    })
+}
+
+/// The rates that explain `costs` best, over the samples that `keep` lets in.
+pub fn solve(
+    works: &[Work],
+    costs: &[f64],
+    keep: impl Fn(usize) -> bool,
+    prior: &RateTable,
+    options: &Options,
+) -> RateTable {
+    let rows: Vec<usize> = (0..works.len()).filter(|i| keep(*i)).collect();
+    let ratios: Vec<f64> = rows
+        .iter()
+        .map(|i| costs[*i] / prior.cost(&works[*i]).max(f64::MIN_POSITIVE))
+        .collect();
+    let prior = prior.scaled(median(&ratios).unwrap_or(1.0));
+    let leader = |kind: usize, rate: usize| {
+        let tie = options.tied.iter().find(|(k, _)| k.index() == kind);
+        tie.map(|(_, to)| to.index())
+            .filter(|to| prior.rates[*to][rate] > 0.0)
+            .unwrap_or(kind)
+    };
+    // unknowns are factors of the prior rates that any sample uses; tied kinds share theirs
+    let mut columns: Vec<(usize, usize)> = Vec::new();
+    for (kind, rates) in prior.rates.iter().enumerate() {
+        for (rate, value) in rates.iter().enumerate() {
+            if *value > 0.0 && rows.iter().any(|i| works[*i].0[kind][rate] > 0.0) {
+                columns.push((leader(kind, rate), rate));
+            }
+        }
+    }
+    columns.sort_unstable();
+    columns.dedup();
+    let column_of: BTreeMap<(usize, usize), usize> =
+        columns.iter().enumerate().map(|(i, c)| (*c, i)).collect();
+    let constant = columns.len();
+    let row = |i: usize| -> Vec<f64> {
+        let mut row = vec![0.0; constant + 1];
+        for (kind, rates) in prior.rates.iter().enumerate() {
+            for (rate, value) in rates.iter().enumerate() {
+                if let Some(column) = column_of.get(&(leader(kind, rate), rate)) {
+                    row[*column] += value * works[i].0[kind][rate] / costs[i];
+                }
+            }
+        }
+        row[constant] = prior.constant / costs[i];
+        row
+    };
+    let matrix: Vec<Vec<f64>> = rows.iter().map(|i| row(*i)).collect();
+    let mut weights = vec![1.0; rows.len()];
+    let mut factors = vec![1.0; constant + 1];
+    for _ in 0..6 {
+        let mut normal = Normal::new(constant + 1);
+        for (a, weight) in matrix.iter().zip(&weights) {
+            normal.add(a, 1.0, *weight);
+        }
+        for i in 0..=constant {
+            normal.pull(i, 1.0, options.pull);
+        }
+        factors = normal.solve();
+        for (a, weight) in matrix.iter().zip(&mut weights) {
+            let miss = a.iter().zip(&factors).map(|(a, f)| a * f).sum::<f64>() - 1.0;
+            *weight = (options.huber / miss.abs().max(1e-12)).min(1.0);
+        }
+    }
+    // kinds and rates that no sample uses keep their prior: the caller decides what becomes of them
+    let mut table = prior.clone();
+    for (kind, rates) in table.rates.iter_mut().enumerate() {
+        for (rate, value) in rates.iter_mut().enumerate() {
+            if let Some(column) = column_of.get(&(leader(kind, rate), rate)) {
+                *value *= factors[*column];
+            }
+        }
+    }
+    table.constant *= factors.last().copied().unwrap_or(1.0);
+    table
+}
+
+/// Predicts each part from the others.
+fn cross(
+    samples: &[Sample],
+    works: &[Work],
+    costs: &[f64],
+    folds: &[usize],
+    prior: &RateTable,
+    options: &Options,
+) -> (HeldOut, f64) {
+    let parts: BTreeSet<usize> = folds.iter().copied().collect();
+    let predicted: Vec<Vec<(usize, f64)>> = parts
+        .into_par_iter()
+        .map(|part| {
+            let table = solve(works, costs, |i| folds[i] != part, prior, options);
+            let held = (0..costs.len()).filter(|i| folds[*i] == part);
+            held.map(|i| (i, table.cost(&works[i]))).collect()
+        })
+        .collect();
+    let mut of: Vec<f64> = vec![0.0; costs.len()];
+    for (i, cost) in predicted.into_iter().flatten() {
+        of[i] = cost;
+    }
+    // for one sample of the batch, or tau would rank batches
+    let per_sample = samples.iter().map(|s| f64::from(s.batch.max(1)));
+    let pairs: Vec<(f64, f64)> = (of.iter().zip(costs).zip(per_sample))
+        .map(|((predicted, measured), n)| (predicted / n, measured / n))
+        .collect();
+    let groups: Vec<&str> = samples.iter().map(|s| s.group.as_str()).collect();
+    let held = errors(&pairs, &groups, &options.method);
+    let width = group_quantile(&pairs, &groups, LEVEL);
+    (held, width)
+}
+
+/// Errors of (predicted, measured) pairs. The quantity is latency: change it where it is another.
+pub fn errors(pairs: &[(f64, f64)], groups: &[&str], method: &str) -> HeldOut {
+    let apes: Vec<f64> = pairs.iter().map(|(p, m)| (p / m - 1.0).abs()).collect();
+    let within = apes.iter().filter(|e| **e <= 0.1).count();
+    let groups: BTreeSet<&&str> = groups.iter().collect();
+    HeldOut {
+        quantity: Quantity::Latency,
+        method: method.to_owned(),
+        rows: pairs.len() as u32,
+        groups: groups.len() as u32,
+        mape: short(mean(&apes).unwrap_or(0.0)),
+        median_ape: short(median(&apes).unwrap_or(0.0)),
+        within_10: short(within as f64 / pairs.len().max(1) as f64),
+        tau: kendall_tau(pairs).map(short),
+    }
+}
+
+/// The quantile of absolute log errors where each group weighs the same, however many rows it has.
+pub fn group_quantile(pairs: &[(f64, f64)], groups: &[&str], level: f64) -> f64 {
+    let mut sizes: BTreeMap<&str, f64> = BTreeMap::new();
+    for group in groups {
+        *sizes.entry(group).or_default() += 1.0;
+    }
+    let mut errors: Vec<(f64, f64)> = pairs
+        .iter()
+        .zip(groups)
+        .map(|((p, m), g)| ((p.max(1e-300) / m).ln().abs(), 1.0 / sizes[g]))
+        .collect();
+    errors.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let all = sizes.len() as f64;
+    let mut weight = 0.0;
+    for (error, w) in &errors {
+        weight += w;
+        if weight >= level * all - 1e-9 {
+            return short(*error);
+        }
+    }
+    errors.last().map_or(0.0, |e| short(e.0))
+}
+
+/// Four significant digits: enough for a file, and the same on every machine.
+pub fn short(x: f64) -> f64 {
+    format!("{x:.3e}").parse().unwrap_or(x)
+}
+
+fn seen(samples: &[Sample]) -> Vec<Option<Seen>> {
+    let mut seen = vec![None; KernelKind::COUNT];
+    let mut networks: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); KernelKind::COUNT];
+    for sample in samples {
+        for kernel in sample.kernels.iter() {
+            let entry = seen[kernel.kind.index()].get_or_insert(Seen {
+                networks: 0,
+                max_macs: 0,
+                max_elems: 0,
+            });
+            entry.max_macs = entry.max_macs.max(kernel.macs);
+            entry.max_elems = entry.max_elems.max(kernel.elems_in + kernel.elems_out);
+            networks[kernel.kind.index()].insert(&sample.network);
+        }
+    }
+    for (entry, networks) in seen.iter_mut().zip(networks) {
+        if let Some(entry) = entry {
+            entry.networks = networks.len() as u32;
+        }
+    }
+    seen
+}
+
+impl Fitted {
+    /// The fitted kinds as a profile has them.
+    pub fn kinds(&self) -> BTreeMap<KernelKind, KindProfile> {
+        let shorten = |rates: [f64; Rates::COUNT]| Rates::from_array(rates.map(short));
+        let fitted = KernelKind::ALL.iter().filter_map(|kind| {
+            let i = kind.index();
+            let seen = self.seen[i]?;
+            let profile = KindProfile {
+                support: Support::Fitted,
+                seen: Some(seen),
+                latency_s: shorten(self.latency.rates[i]),
+                energy_j: self.energy.as_ref().map(|e| shorten(e.rates[i])),
+            };
+            Some((*kind, profile))
+        });
+        fitted.collect()
+    }
+}

@@ -1,0 +1,28 @@
+//! Floor 5: from measurements to device profiles.
+//!
+//! A [`Sample`] is a network as kernels and what it cost. [`fit()`] finds the rates that explain the samples: least
+//! squares on the relative error, no rate below 0, pulled gently towards prior rates where the data cannot tell, far-off
+//! rows counting less. Each fit is repeated with groups of samples held out; the errors on those go into the profile.
+//!
+//! [`public`] makes the shipped profiles from the public tables, [`transfer`] fills the kinds that a device's networks do
+//! not have.
+//!
+//! Invariants: the same tables give the same bytes; a group is never split between fit and test.
+
+pub mod arm;
+pub mod error;
+pub mod fit;
+pub mod gpu;
+pub mod nasbench;
+pub mod nnls;
+pub mod ops;
+pub mod page;
+pub mod priors;
+pub mod public;
+pub mod sample;
+pub mod transfer;
+
+pub use error::CalibrateError;
+pub use fit::{Fitted, Options, fit};
+pub use public::{About, fit_own, own_sample};
+pub use sample::Sample;

@@ -1,0 +1,324 @@
+//! Device models: laws on synthetic data, the shipped profiles, and the refit from the public tables where they are.
+
+use blocksmith::base::rng;
+use blocksmith::base::stats::mape;
+use blocksmith::blocks::{self, Names};
+use blocksmith::calibrate::priors::{self, Work};
+use blocksmith::calibrate::{self, Options, Sample, page};
+use blocksmith::device::{BUILT_IN, DeviceErrorKind, DeviceModel, PredictError, Profile, Quantity};
+use blocksmith::fuse::{Kernel, KernelKind, Window, fuse};
+use blocksmith::ir::{Graph, Shape};
+use rand::Rng as _;
+use std::sync::Arc;
+
+struct Draw(rng::Rng);
+
+impl Draw {
+    fn new(seed: u64) -> Self {
+        Self(rng::stream(seed, "device tests", 0))
+    }
+
+    fn below(&mut self, n: u64) -> u64 {
+        self.0.next_u64() % n
+    }
+}
+
+fn kernel(kind: KernelKind, c: u32, side: u32) -> Kernel {
+    let map = Shape::Map {
+        c,
+        h: side,
+        w: side,
+    };
+    let elems = map.elems();
+    Kernel {
+        kind,
+        input: map,
+        output: map,
+        window: Window::default(),
+        macs: elems * u64::from(c),
+        elems_in: elems,
+        elems_out: elems,
+        weights: u64::from(c * c),
+        act: None,
+        fused_norm: false,
+        fused_add: false,
+    }
+}
+
+fn shipped() -> Vec<Profile> {
+    let parse = |p: &blocksmith::device::BuiltIn| Profile::parse(p.text, p.name).unwrap();
+    BUILT_IN.iter().map(parse).collect()
+}
+
+fn graph_of(file: &str, settings: &[(&str, &str)]) -> Graph {
+    let path = format!("{}/search_spaces/{file}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let (space, program) = blocks::load(&text).unwrap();
+    let fixed = space.fix(settings).unwrap();
+    let assignment = fixed.assignments().next().unwrap();
+    program.lower(&assignment, Names::Off).unwrap()
+}
+
+#[test]
+fn a_fit_finds_the_rates_that_made_the_data() {
+    let mut truth = priors::RateTable::zero();
+    truth.constant = 1e-4;
+    let (conv, add) = (KernelKind::Conv1x1, KernelKind::Add);
+    truth.rates[conv.index()][0] = 2e-10;
+    truth.rates[conv.index()][6] = 9e-6;
+    truth.rates[add.index()][2] = 3e-9;
+    let mut draw = Draw::new(3);
+    let mut samples = Vec::new();
+    for i in 0..60 {
+        let mut kernels = Vec::new();
+        for _ in 0..1 + draw.below(9) {
+            let (c, side) = (8 + draw.below(64) as u32, 4 + draw.below(24) as u32);
+            kernels.push(kernel(conv, c, side));
+            if draw.below(2) == 0 {
+                let mut sum = kernel(add, c, side);
+                sum.macs = 0;
+                kernels.push(sum);
+            }
+        }
+        let energy = truth
+            .scaled(2.0)
+            .cost(&Work::of(&kernels, 1, f64::INFINITY));
+        samples.push(Sample {
+            network: format!("n{i}"),
+            group: format!("n{i}"),
+            latency_s: truth.cost(&Work::of(&kernels, 1, f64::INFINITY)),
+            energy_j: Some(energy),
+            kernels: Arc::from(kernels),
+            batch: 1,
+        });
+    }
+    // the prior is wrong by factors, and has rates that the truth has not
+    let mut prior = truth.scaled(7.0);
+    prior.rates[conv.index()][0] *= 3.0;
+    prior.rates[add.index()][6] = 1e-6;
+    let options = Options {
+        pull: 1e-12,
+        ..Options::new(prior)
+    };
+    let fitted = calibrate::fit("synthetic", &samples, &options).unwrap();
+    let near = |got: f64, want: f64| (got / want - 1.0).abs() < 1e-4;
+    assert!(near(fitted.latency.rates[conv.index()][0], 2e-10));
+    assert!(near(fitted.latency.rates[conv.index()][6], 9e-6));
+    assert!(near(fitted.latency.rates[add.index()][2], 3e-9));
+    assert!(near(fitted.latency.constant, 1e-4));
+    assert!(fitted.latency.rates[add.index()][6] < 1e-9);
+    let energy = fitted.energy.unwrap();
+    assert!(near(energy.rates[add.index()][2], 6e-9));
+    assert!(
+        fitted
+            .held_out
+            .iter()
+            .all(|h| h.mape < 1e-4 && h.groups == 60)
+    );
+    assert!(calibrate::fit("two", &samples[..2], &options).is_err());
+}
+
+#[test]
+fn uncovered_is_reported_and_never_zero() {
+    let mut profile = shipped().remove(0);
+    profile.kernels.remove(&KernelKind::Shuffle);
+    let model = DeviceModel::new(profile);
+    let mut shuffle = kernel(KernelKind::Shuffle, 8, 8);
+    shuffle.macs = 0;
+    let kernels = [kernel(KernelKind::Conv1x1, 8, 8), shuffle, shuffle];
+    let full = model.predict(&kernels, 1).unwrap();
+    assert_eq!(full.uncovered, [KernelKind::Shuffle]);
+    // by hand: the conv does 4096 MACs and moves 1024 elements, the shuffles move 2048
+    assert!((full.uncovered_share - 2048.0 / 7168.0).abs() < 1e-12);
+    let fast = model.predict_fast(&kernels, 1).unwrap();
+    assert_eq!((fast.uncovered_kernels, fast.uncovered_macs), (2, 0));
+    assert_eq!(
+        full.latency,
+        model.predict(&kernels[..1], 1).unwrap().latency
+    );
+    let explained = model.explain(&kernels, 1).unwrap();
+    assert!(explained[0].cost.is_some() && explained[1].cost.is_none());
+    assert_eq!(model.predict(&kernels, 0), Err(PredictError::EmptyBatch));
+}
+
+#[test]
+fn totals_agree_to_the_bit_and_classes_sum_up() {
+    for profile in shipped() {
+        let model = DeviceModel::new(profile);
+        for (file, batch) in [("mixed_stages.json", 1), ("lite_osa.json", 7)] {
+            let kernels = fuse(&graph_of(file, &[]), model.rules());
+            let full = model.predict(&kernels.list, batch).unwrap();
+            let fast = model.predict_fast(&kernels.list, batch).unwrap();
+            assert_eq!(full.latency.0.to_bits(), fast.latency.0.to_bits());
+            assert_eq!(full.energy, fast.energy);
+            let classes = full.by_class.named();
+            let sum: f64 = classes.iter().map(|(_, c)| c.latency.0).sum();
+            assert!(
+                (sum / full.latency.0 - 1.0).abs() < 1e-9,
+                "{}",
+                model.name()
+            );
+            let costs = model.explain(&kernels.list, batch).unwrap();
+            let sum: f64 = costs
+                .iter()
+                .filter_map(|k| k.cost)
+                .map(|c| c.latency.0)
+                .sum();
+            let total = full.latency.0 - model.profile().latency_constant_s;
+            assert!((sum / total - 1.0).abs() < 1e-9, "{}", model.name());
+            assert!(full.latency_lo.0 < full.latency.0 && full.latency.0 < full.latency_hi.0);
+            let whole = full.energy.is_some();
+            assert!(classes.iter().all(|(_, c)| c.energy.is_some() == whole));
+        }
+    }
+}
+
+#[test]
+fn shipped_profiles_say_what_they_are_worth() {
+    for profile in shipped() {
+        let name = &profile.name;
+        assert!(BUILT_IN.iter().any(|b| b.name == name));
+        assert!(profile.provenance.rows > 0 && !profile.provenance.licence.is_empty());
+        assert!(profile.interval.latency_log > 0.0, "{name}");
+        let of = |q| profile.held_out.iter().find(|h| h.quantity == q);
+        assert!(of(Quantity::Latency).is_some(), "{name}");
+        let energy = profile.energy_constant_j.is_some();
+        assert_eq!(of(Quantity::Energy).is_some(), energy, "{name}");
+        assert_eq!(Profile::parse(&profile.to_json(), name).unwrap(), profile);
+        assert_eq!(DeviceModel::find(name).unwrap().name(), name);
+    }
+}
+
+#[test]
+fn shipped_profiles_reach_the_bars() {
+    // (profile, latency, energy) in percent: DESIGN, section 5
+    for (name, latency, energy) in [
+        ("pi5-litert", 3.5, Some(4.7)),
+        ("pi5-onnx", 2.3, Some(4.0)),
+        ("pi5-torchmobile", 8.5, Some(7.6)),
+        ("rtx3090-torch", 12.0, None),
+        ("rtx4090-torch", 12.0, None),
+    ] {
+        let model = DeviceModel::find(name).unwrap();
+        let held = &model.profile().held_out;
+        let of = |q| {
+            held.iter()
+                .find(|h| h.quantity == q)
+                .map(|h| 100.0 * h.mape)
+        };
+        assert!(of(Quantity::Latency).unwrap() < latency, "{name}");
+        assert_eq!(of(Quantity::Energy).is_some(), energy.is_some(), "{name}");
+        assert!(
+            of(Quantity::Energy).unwrap_or(0.0) < energy.unwrap_or(1.0),
+            "{name}"
+        );
+        if name.starts_with("rtx") {
+            assert!(held[0].tau.unwrap() > 0.93, "{name}: {:?}", held[0].tau);
+        }
+    }
+}
+
+#[test]
+fn the_mixed_space_is_covered_on_the_pi() {
+    let text = include_str!("../../search_spaces/mixed_stages.json");
+    let (space, program) = blocks::load(text).unwrap();
+    let model = DeviceModel::find("pi5-onnx").unwrap();
+    let mut draw = Draw::new(11);
+    let all: Vec<_> = space.assignments().take(20_000).collect();
+    for _ in 0..200 {
+        let assignment = &all[draw.below(all.len() as u64) as usize];
+        let graph = program.lower(assignment, Names::Off).unwrap();
+        let kernels = fuse(&graph, model.rules());
+        let full = model.predict(&kernels.list, 1).unwrap();
+        assert_eq!((full.uncovered, full.uncovered_share), (vec![], 0.0));
+        assert!((0.005..0.5).contains(&full.latency.0), "{:?}", full.latency);
+        let watts = full.energy.unwrap().0 / full.latency.0;
+        assert!((0.5..4.0).contains(&watts), "{watts} W");
+    }
+}
+
+#[test]
+fn documents_that_are_no_profiles_are_refused() {
+    let text = shipped().remove(0).to_json();
+    let kind = |text: &str| Profile::parse(text, "x").unwrap_err().kind;
+    let unknown = text.replacen("\"name\"", "\"colour\": \"red\",\n  \"name\"", 1);
+    assert!(matches!(kind(&unknown), DeviceErrorKind::Json { .. }));
+    let format = text.replacen("blocksmith-device/1", "blocksmith-device/9", 1);
+    assert!(matches!(kind(&format), DeviceErrorKind::Format { .. }));
+    let negative = text.replacen("\"per_launch\": ", "\"per_launch\": -1", 1);
+    assert!(matches!(kind(&negative), DeviceErrorKind::Number { .. }));
+    assert!(matches!(kind("{"), DeviceErrorKind::Json { .. }));
+    let error = DeviceModel::find("pi6").unwrap_err();
+    assert!(error.to_string().contains("pi5-onnx"), "{error}");
+}
+
+#[test]
+fn the_page_is_current() {
+    let page = page::render(&shipped());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/devices.md");
+    if std::env::var_os("BLOCKSMITH_BLESS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    let there = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        there == page,
+        "docs/devices.md is old: run this test with BLOCKSMITH_BLESS=1"
+    );
+}
+
+#[test]
+fn errors_are_of_the_right_size() {
+    assert_eq!(
+        mape(&[(1.1, 1.0), (0.8, 1.0)]).map(|e| (e * 1e6).round()),
+        Some(150_000.0)
+    );
+    let pairs = [(2.0, 1.0), (1.0, 1.0), (1.0, 1.0), (1.0, 1.0)];
+    let held = calibrate::fit::errors(&pairs, &["a", "b", "b", "b"], "by hand");
+    assert_eq!(
+        (held.mape, held.median_ape, held.within_10),
+        (0.25, 0.0, 0.75)
+    );
+    assert_eq!((held.rows, held.groups), (4, 2));
+    // group a weighs as much as the three rows of b: the median lies at the end of b, the 0.9 quantile in a
+    let quantile = |level| calibrate::fit::group_quantile(&pairs, &["a", "b", "b", "b"], level);
+    assert_eq!((quantile(0.5), quantile(0.9)), (0.0, 0.6931));
+}
+
+#[cfg(feature = "analysis")]
+mod refit {
+    use blocksmith::analysis::parquet;
+    use blocksmith::calibrate::public::{Tables, fit_all};
+    use blocksmith::device::BUILT_IN;
+    use std::path::PathBuf;
+
+    /// Half a minute in a release build, so it is left to `--ignored`.
+    #[test]
+    #[ignore = "half a minute in a release build"]
+    fn the_public_tables_give_the_shipped_files() {
+        let shared = std::env::var_os("BLOCKSMITH_SHARED").map_or_else(
+            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared")),
+            PathBuf::from,
+        );
+        let folder = shared.join("measurements");
+        if !folder.is_dir() {
+            println!("skipped: no public tables beside the repository");
+            return;
+        }
+        let read = |name: &str| parquet::read(&folder.join(format!("{name}.parquet")));
+        let profiles = fit_all(&Tables::read(read).unwrap()).unwrap();
+        let out = concat!(env!("CARGO_MANIFEST_DIR"), "/results/devices");
+        if std::env::var_os("BLOCKSMITH_BLESS").is_some() {
+            for profile in &profiles {
+                let path = format!("{out}/{}.json", profile.name);
+                std::fs::write(path, profile.to_json()).unwrap();
+            }
+            return;
+        }
+        assert_eq!(profiles.len(), BUILT_IN.len());
+        for (profile, shipped) in profiles.iter().zip(BUILT_IN) {
+            assert_eq!(profile.name, shipped.name);
+            let same = profile.to_json() == shipped.text;
+            assert!(same, "{} differs from the refit", shipped.name);
+        }
+    }
+}
