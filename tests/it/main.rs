@@ -1,6 +1,8 @@
 //! Integration tests, one binary: each further one would link everything again.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[cfg(feature = "cli")]
+mod cli;
 mod counts;
 mod device;
 mod diagnostics;

@@ -1,0 +1,263 @@
+//! The program as scripts see it: exit codes, stdout that is data and nothing else, closed pipes.
+
+use assert_cmd::Command;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn blocksmith() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blocksmith"));
+    command.current_dir(root()).env_remove("LD_LIBRARY_PATH");
+    command
+}
+
+/// Exit code, stdout, stderr.
+fn run(args: &[&str]) -> (i32, String, String) {
+    let output = blocksmith().args(args).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+/// The one JSON document on stdout of a command that ends with `code`.
+fn json(code: i32, args: &[&str]) -> Value {
+    let (got, stdout, stderr) = run(&[args, &["--format", "json"]].concat());
+    assert_eq!(got, code, "{args:?}: {stderr}");
+    serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{args:?}: {e}\n{stdout}"))
+}
+
+fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
+    let path = folder.join(name);
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+const SLIM: &str = "search_spaces/reference/vovnet27_slim.json";
+
+#[test]
+fn check_accepts_what_is_shipped_and_points_at_mistakes() {
+    let (code, stdout, _) = run(&["check", SLIM, "search_spaces/lite_osa.json"]);
+    assert_eq!(code, 0);
+    assert!(stdout.contains("36 assignments"), "{stdout}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let bad = write(
+        folder.path(),
+        "bad.json",
+        "{\"format\": \"blocksmith/1\", \"input\": [3, 32, 32], \"net\": [\n  {\"block\": \"osa\", \"out_channels\": 8, \"mid_channels\": 8, \"layer\": 3},\n  {\"op\": \"konv\"}]}",
+    );
+    let report = json(3, &["check", bad.to_str().unwrap()]);
+    let found = report["files"][0]["diagnostics"].as_array().unwrap();
+    let at: Vec<(&str, i64)> =
+        found.iter().map(|d| (d["path"].as_str().unwrap(), d["line"].as_i64().unwrap())).collect();
+    assert!(at.contains(&("net[0].layer", 2)), "{at:?}");
+    assert!(at.iter().any(|(path, line)| path.starts_with("net[1]") && *line == 3), "{at:?}");
+    let (_, stdout, stderr) = run(&["check", bad.to_str().unwrap()]);
+    assert!(stdout.trim().is_empty());
+    assert!(stderr.contains("did you mean \"layers\"") && stderr.contains("did you mean \"conv\""), "{stderr}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_a_failure_and_bytes_are_invalid_input() {
+    assert_eq!(run(&["check", "no/such/file.json"]).0, 1);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bytes.json");
+    std::fs::write(&path, [0xff, 0xfe, 0x00]).unwrap();
+    let (code, _, stderr) = run(&["check", path.to_str().unwrap()]);
+    assert_eq!(code, 3);
+    assert!(stderr.contains("UTF-8"), "{stderr}");
+}
+
+#[test]
+fn usage_errors_end_with_2_and_help_with_0() {
+    assert_eq!(run(&["chek"]).0, 2);
+    assert_eq!(run(&["search", "search_spaces/lite_osa.json"]).0, 2);
+    assert_eq!(run(&["blocks", "ossa"]).0, 2);
+    let mut commands = vec!["check", "show", "sample", "search", "blocks", "devices", "completions"];
+    if cfg!(feature = "torch") {
+        commands.push("run");
+    }
+    if cfg!(feature = "analysis") {
+        commands.extend(["predict", "calibrate"]);
+    }
+    for command in commands {
+        let (code, stdout, _) = run(&[command, "--help"]);
+        assert_eq!(code, 0, "{command}");
+        assert!(stdout.contains("Usage: blocksmith"), "{command}: {stdout}");
+    }
+}
+
+/// Figures of the style guide's golden network and of the published VoVNet-27-slim.
+#[test]
+fn show_gives_the_contract_s_keys_and_published_figures() {
+    let shown = json(0, &["show", SLIM, "--device", "pi5-onnx", "--params"]);
+    assert_eq!(shown["params"], 3_525_736);
+    assert_eq!(shown["macs"], 2_176_695_296u64);
+    assert_eq!(shown["conv_out_elems"], 4_148_144);
+    assert_eq!(shown["mem_access_elems"], 12_641_504);
+    for key in ["name", "macs_conv", "peak_activation_bytes", "receptive_field", "layers"] {
+        assert!(!shown[key].is_null(), "{key}");
+    }
+    let device = &shown["devices"]["pi5-onnx"];
+    let number = |key: &str| device[key].as_f64().unwrap_or_else(|| panic!("{key}: {device}"));
+    assert!(number("latency_lo_s") < number("latency_s") && number("latency_s") < number("latency_hi_s"));
+    assert!(number("energy_j") > 0.0);
+    let parts = device["by_class"].as_object().unwrap();
+    let sum: f64 = parts.values().map(|c| c["latency_s"].as_f64().unwrap()).sum();
+    assert!((sum / number("latency_s") - 1.0).abs() < 1e-9);
+    let parameters = shown["parameters"].as_array().unwrap();
+    let learnable = |p: &&Value| !p["name"].as_str().unwrap().contains("running_");
+    let elems = |p: &Value| p["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).product::<u64>();
+    assert_eq!(parameters.iter().filter(learnable).map(elems).sum::<u64>(), 3_525_736);
+}
+
+#[test]
+fn show_needs_a_single_network_and_takes_one_from_a_family() {
+    let family = "search_spaces/lite_osa.json";
+    let refused = json(3, &["show", family]);
+    let problem = &refused["error"]["files"][0]["diagnostics"][0];
+    assert!(problem["message"].as_str().unwrap().contains("decisions are open"), "{refused}");
+    let (_, stdout, _) = run(&["sample", "--help"]);
+    assert!(stdout.contains("--set"));
+}
+
+#[test]
+fn sample_writes_distinct_archs_that_check_accepts_and_a_seed_repeats() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = ["a", "b"].map(|n| folder.path().join(n));
+    for name in &names {
+        let report = json(
+            0,
+            &["sample", "search_spaces/lite_osa.json", "-n", "12", "--seed", "3", "--out", name.to_str().unwrap()],
+        );
+        assert_eq!(report["count"], 12);
+    }
+    let files = |folder: &Path| -> Vec<(String, String)> {
+        let mut files: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|f| f.unwrap().path())
+            .map(|p| (p.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&p).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let first = files(&names[0]);
+    assert_eq!(first, files(&names[1]));
+    assert_eq!(first.iter().map(|f| &f.1).collect::<std::collections::HashSet<_>>().len(), 12);
+    let paths: Vec<String> =
+        first.iter().map(|f| names[0].join(&f.0).to_str().unwrap().to_owned()).collect();
+    let args: Vec<&str> = std::iter::once("check").chain(paths.iter().map(String::as_str)).collect();
+    assert_eq!(run(&args).0, 0);
+    // 36 assignments; fewer than 1000 networks can be found, and that is said, not looped on
+    let all = names[0].join("all");
+    let report =
+        json(0, &["sample", "search_spaces/lite_osa.json", "-n", "1000", "--out", all.to_str().unwrap()]);
+    assert!(report["count"].as_u64().unwrap() <= 36);
+}
+
+#[test]
+fn search_ranks_resumes_and_says_what_is_infeasible() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let out = out.to_str().unwrap();
+    let base = [
+        "search", "search_spaces/lite_osa.json", "--out", out, "--algorithm", "exhaustive", "--objective", "max macs",
+        "--objective", "min latency_s@pi5-onnx",
+    ];
+    let first = json(0, &base);
+    assert_eq!(first["trials"], 36);
+    let front = first["front"].as_array().unwrap();
+    // brute force over the 36: a network is on the front if none has as many MACs in less time
+    let macs: Vec<f64> = front.iter().map(|r| r["metrics"]["macs"].as_f64().unwrap()).collect();
+    let time: Vec<f64> = front.iter().map(|r| r["metrics"]["latency_s@pi5-onnx"].as_f64().unwrap()).collect();
+    assert!(macs.windows(2).all(|w| w[0] > w[1]) && time.windows(2).all(|w| w[0] > w[1]), "{macs:?} {time:?}");
+    assert_eq!(run(&base).0, 1, "an old run is not overwritten");
+    let again = json(0, &[&base[..], &["--resume"]].concat());
+    assert_eq!(again["replayed"], 36);
+    assert_eq!(again["front"], first["front"]);
+    for row in front {
+        assert_eq!(run(&["check", row["arch"].as_str().unwrap()]).0, 0);
+    }
+    let other = folder.path().join("none");
+    let none = json(
+        4,
+        &[
+            "search", "search_spaces/lite_osa.json", "--out", other.to_str().unwrap(), "--algorithm", "exhaustive",
+            "--objective", "min macs", "--limit", "params<=10",
+        ],
+    );
+    assert!(none["error"]["message"].as_str().unwrap().contains("params<=10 turned down 36"), "{none}");
+    let (code, _, stderr) = run(&["search", SLIM, "--out", out, "--objective", "min latancy_s@pi5-onnx"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("latency_s"), "{stderr}");
+}
+
+#[cfg(feature = "torch")]
+#[test]
+fn search_builds_and_measures_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let found = json(
+        0,
+        &[
+            "search", "search_spaces/lite_osa.json", "--out", out.to_str().unwrap(), "--budget", "20", "--objective",
+            "max macs", "--objective", "min params", "--build-top", "2", "--measure-top", "1",
+        ],
+    );
+    let built: Vec<&Value> = found["front"].as_array().unwrap().iter().filter(|r| !r["built"].is_null()).collect();
+    assert_eq!(built.len(), 2);
+    for row in &built {
+        assert_eq!(row["built"]["params"], row["metrics"]["params"]);
+    }
+    assert_eq!(built.iter().filter(|r| r["built"]["measured_latency_s"].as_f64().is_some_and(|s| s > 0.0)).count(), 1);
+}
+
+#[test]
+fn devices_and_blocks_list_everything() {
+    let devices = json(0, &["devices"]);
+    let names: Vec<&str> =
+        devices["devices"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"pi5-onnx"), "{names:?}");
+    for name in names {
+        let device = json(0, &["devices", name]);
+        assert!(!device["held_out"].as_array().unwrap().is_empty(), "{name} states no error");
+    }
+    let blocks = json(0, &["blocks"]);
+    for node in blocks["nodes"].as_array().unwrap() {
+        let (code, text, _) = run(&["blocks", node["name"].as_str().unwrap()]);
+        assert_eq!(code, 0);
+        assert!(text.contains(node["doc"].as_str().unwrap()));
+    }
+}
+
+#[test]
+fn a_reader_that_stops_reading_is_no_error() {
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_blocksmith"))
+        .current_dir(root())
+        .args(["show", SLIM, "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A forward pass in an empty environment: the program finds libtorch by itself.
+#[cfg(feature = "torch")]
+#[test]
+fn libtorch_runs_in_an_empty_environment() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_blocksmith"))
+        .current_dir("/")
+        .env_clear()
+        .args(["devices", "--self-test"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("libtorch 2.11.0"));
+}
