@@ -31,10 +31,7 @@ fn self_test(out: &mut Out) -> Result {
     if out.is_json() {
         out.json(&json!(report))?;
     } else {
-        out.text(&format!(
-            "libtorch {} computes as it should\n  threads  {}\n  oneDNN   {}\n  OpenMP   {}\n  CUDA     {} ({} devices)",
-            report.libtorch, report.threads, report.onednn, report.openmp, report.cuda, report.cuda_devices,
-        ))?;
+        out.text(&report.to_string())?;
     }
     Ok(Exit::Ok)
 }

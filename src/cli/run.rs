@@ -2,7 +2,7 @@
 
 use super::failure::{Exit, Failure, Result};
 use super::files::{load_net, read_text};
-use super::out::{Out, grouped};
+use super::out::Out;
 use crate::torch;
 use serde_json::json;
 use std::path::PathBuf;
@@ -42,10 +42,12 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         Some(path) => Some(torch::parse_name_map(&read_text(path)?, path)?),
         None => None,
     };
-    // what libtorch itself says is a failure; everything else is about files that do not fit
-    let failed = |e: torch::TorchError| match e.kind() {
-        torch::TorchErrorKind::Libtorch(_) => Failure::Other(e.into()),
-        _ => Failure::Input(e.into()),
+    let failed = |e: torch::TorchError| {
+        if e.is_input() {
+            Failure::Input(e.into())
+        } else {
+            Failure::Other(e.into())
+        }
     };
     let summary = torch::run(
         &graph,
@@ -59,13 +61,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     if out.is_json() {
         out.json(&json!({"output": args.output.display().to_string(), "summary": summary}))?;
     } else {
-        let shapes: Vec<String> = summary.outputs.iter().map(|s| format!("{s:?}")).collect();
-        let file = args.output.display();
-        out.text(&format!(
-            "{} in {file} ({} parameters)",
-            shapes.join(", "),
-            grouped(summary.params)
-        ))?;
+        out.text(&summary.to_string())?;
     }
     Ok(Exit::Ok)
 }

@@ -19,7 +19,11 @@ fn blocksmith() -> Command {
 fn run(args: &[&str]) -> (i32, String, String) {
     let output = blocksmith().args(args).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 /// The one JSON document on stdout of a command that ends with `code`.
@@ -51,13 +55,22 @@ fn check_accepts_what_is_shipped_and_points_at_mistakes() {
     );
     let report = json(3, &["check", bad.to_str().unwrap()]);
     let found = report["files"][0]["diagnostics"].as_array().unwrap();
-    let at: Vec<(&str, i64)> =
-        found.iter().map(|d| (d["path"].as_str().unwrap(), d["line"].as_i64().unwrap())).collect();
+    let at: Vec<(&str, i64)> = found
+        .iter()
+        .map(|d| (d["path"].as_str().unwrap(), d["line"].as_i64().unwrap()))
+        .collect();
     assert!(at.contains(&("net[0].layer", 2)), "{at:?}");
-    assert!(at.iter().any(|(path, line)| path.starts_with("net[1]") && *line == 3), "{at:?}");
+    assert!(
+        at.iter()
+            .any(|(path, line)| path.starts_with("net[1]") && *line == 3),
+        "{at:?}"
+    );
     let (_, stdout, stderr) = run(&["check", bad.to_str().unwrap()]);
     assert!(stdout.trim().is_empty());
-    assert!(stderr.contains("did you mean \"layers\"") && stderr.contains("did you mean \"conv\""), "{stderr}");
+    assert!(
+        stderr.contains("did you mean \"layers\"") && stderr.contains("did you mean \"conv\""),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -76,7 +89,15 @@ fn usage_errors_end_with_2_and_help_with_0() {
     assert_eq!(run(&["chek"]).0, 2);
     assert_eq!(run(&["search", "search_spaces/lite_osa.json"]).0, 2);
     assert_eq!(run(&["blocks", "ossa"]).0, 2);
-    let mut commands = vec!["check", "show", "sample", "search", "blocks", "devices", "completions"];
+    let mut commands = vec![
+        "check",
+        "show",
+        "sample",
+        "search",
+        "blocks",
+        "devices",
+        "completions",
+    ];
     if cfg!(feature = "torch") {
         commands.push("run");
     }
@@ -98,20 +119,46 @@ fn show_gives_the_contract_s_keys_and_published_figures() {
     assert_eq!(shown["macs"], 2_176_695_296u64);
     assert_eq!(shown["conv_out_elems"], 4_148_144);
     assert_eq!(shown["mem_access_elems"], 12_641_504);
-    for key in ["name", "macs_conv", "peak_activation_bytes", "receptive_field", "layers"] {
+    for key in [
+        "name",
+        "macs_conv",
+        "peak_activation_bytes",
+        "receptive_field",
+        "layers",
+    ] {
         assert!(!shown[key].is_null(), "{key}");
     }
     let device = &shown["devices"]["pi5-onnx"];
-    let number = |key: &str| device[key].as_f64().unwrap_or_else(|| panic!("{key}: {device}"));
-    assert!(number("latency_lo_s") < number("latency_s") && number("latency_s") < number("latency_hi_s"));
+    let number = |key: &str| {
+        device[key]
+            .as_f64()
+            .unwrap_or_else(|| panic!("{key}: {device}"))
+    };
+    assert!(
+        number("latency_lo_s") < number("latency_s")
+            && number("latency_s") < number("latency_hi_s")
+    );
     assert!(number("energy_j") > 0.0);
     let parts = device["by_class"].as_object().unwrap();
-    let sum: f64 = parts.values().map(|c| c["latency_s"].as_f64().unwrap()).sum();
+    let sum: f64 = parts
+        .values()
+        .map(|c| c["latency_s"].as_f64().unwrap())
+        .sum();
     assert!((sum / number("latency_s") - 1.0).abs() < 1e-9);
     let parameters = shown["parameters"].as_array().unwrap();
     let learnable = |p: &&Value| !p["name"].as_str().unwrap().contains("running_");
-    let elems = |p: &Value| p["shape"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap()).product::<u64>();
-    assert_eq!(parameters.iter().filter(learnable).map(elems).sum::<u64>(), 3_525_736);
+    let elems = |p: &Value| {
+        p["shape"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n.as_u64().unwrap())
+            .product::<u64>()
+    };
+    assert_eq!(
+        parameters.iter().filter(learnable).map(elems).sum::<u64>(),
+        3_525_736
+    );
 }
 
 #[test]
@@ -119,7 +166,13 @@ fn show_needs_a_single_network_and_takes_one_from_a_family() {
     let family = "search_spaces/lite_osa.json";
     let refused = json(3, &["show", family]);
     let problem = &refused["error"]["files"][0]["diagnostics"][0];
-    assert!(problem["message"].as_str().unwrap().contains("decisions are open"), "{refused}");
+    assert!(
+        problem["message"]
+            .as_str()
+            .unwrap()
+            .contains("decisions are open"),
+        "{refused}"
+    );
     let (_, stdout, _) = run(&["sample", "--help"]);
     assert!(stdout.contains("--set"));
 }
@@ -131,7 +184,16 @@ fn sample_writes_distinct_archs_that_check_accepts_and_a_seed_repeats() {
     for name in &names {
         let report = json(
             0,
-            &["sample", "search_spaces/lite_osa.json", "-n", "12", "--seed", "3", "--out", name.to_str().unwrap()],
+            &[
+                "sample",
+                "search_spaces/lite_osa.json",
+                "-n",
+                "12",
+                "--seed",
+                "3",
+                "--out",
+                name.to_str().unwrap(),
+            ],
         );
         assert_eq!(report["count"], 12);
     }
@@ -139,22 +201,47 @@ fn sample_writes_distinct_archs_that_check_accepts_and_a_seed_repeats() {
         let mut files: Vec<_> = std::fs::read_dir(folder)
             .unwrap()
             .map(|f| f.unwrap().path())
-            .map(|p| (p.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&p).unwrap()))
+            .map(|p| {
+                (
+                    p.file_name().unwrap().to_str().unwrap().to_owned(),
+                    std::fs::read_to_string(&p).unwrap(),
+                )
+            })
             .collect();
         files.sort();
         files
     };
     let first = files(&names[0]);
     assert_eq!(first, files(&names[1]));
-    assert_eq!(first.iter().map(|f| &f.1).collect::<std::collections::HashSet<_>>().len(), 12);
-    let paths: Vec<String> =
-        first.iter().map(|f| names[0].join(&f.0).to_str().unwrap().to_owned()).collect();
-    let args: Vec<&str> = std::iter::once("check").chain(paths.iter().map(String::as_str)).collect();
+    assert_eq!(
+        first
+            .iter()
+            .map(|f| &f.1)
+            .collect::<std::collections::HashSet<_>>()
+            .len(),
+        12
+    );
+    let paths: Vec<String> = first
+        .iter()
+        .map(|f| names[0].join(&f.0).to_str().unwrap().to_owned())
+        .collect();
+    let args: Vec<&str> = std::iter::once("check")
+        .chain(paths.iter().map(String::as_str))
+        .collect();
     assert_eq!(run(&args).0, 0);
     // 36 assignments; fewer than 1000 networks can be found, and that is said, not looped on
     let all = names[0].join("all");
-    let report =
-        json(0, &["sample", "search_spaces/lite_osa.json", "-n", "1000", "--out", all.to_str().unwrap()]);
+    let report = json(
+        0,
+        &[
+            "sample",
+            "search_spaces/lite_osa.json",
+            "-n",
+            "1000",
+            "--out",
+            all.to_str().unwrap(),
+        ],
+    );
     assert!(report["count"].as_u64().unwrap() <= 36);
 }
 
@@ -164,16 +251,33 @@ fn search_ranks_resumes_and_says_what_is_infeasible() {
     let out = folder.path().join("run");
     let out = out.to_str().unwrap();
     let base = [
-        "search", "search_spaces/lite_osa.json", "--out", out, "--algorithm", "exhaustive", "--objective", "max macs",
-        "--objective", "min latency_s@pi5-onnx",
+        "search",
+        "search_spaces/lite_osa.json",
+        "--out",
+        out,
+        "--algorithm",
+        "exhaustive",
+        "--objective",
+        "max macs",
+        "--objective",
+        "min latency_s@pi5-onnx",
     ];
     let first = json(0, &base);
     assert_eq!(first["trials"], 36);
     let front = first["front"].as_array().unwrap();
     // brute force over the 36: a network is on the front if none has as many MACs in less time
-    let macs: Vec<f64> = front.iter().map(|r| r["metrics"]["macs"].as_f64().unwrap()).collect();
-    let time: Vec<f64> = front.iter().map(|r| r["metrics"]["latency_s@pi5-onnx"].as_f64().unwrap()).collect();
-    assert!(macs.windows(2).all(|w| w[0] > w[1]) && time.windows(2).all(|w| w[0] > w[1]), "{macs:?} {time:?}");
+    let macs: Vec<f64> = front
+        .iter()
+        .map(|r| r["metrics"]["macs"].as_f64().unwrap())
+        .collect();
+    let time: Vec<f64> = front
+        .iter()
+        .map(|r| r["metrics"]["latency_s@pi5-onnx"].as_f64().unwrap())
+        .collect();
+    assert!(
+        macs.windows(2).all(|w| w[0] > w[1]) && time.windows(2).all(|w| w[0] > w[1]),
+        "{macs:?} {time:?}"
+    );
     assert_eq!(run(&base).0, 1, "an old run is not overwritten");
     let again = json(0, &[&base[..], &["--resume"]].concat());
     assert_eq!(again["replayed"], 36);
@@ -185,12 +289,33 @@ fn search_ranks_resumes_and_says_what_is_infeasible() {
     let none = json(
         4,
         &[
-            "search", "search_spaces/lite_osa.json", "--out", other.to_str().unwrap(), "--algorithm", "exhaustive",
-            "--objective", "min macs", "--limit", "params<=10",
+            "search",
+            "search_spaces/lite_osa.json",
+            "--out",
+            other.to_str().unwrap(),
+            "--algorithm",
+            "exhaustive",
+            "--objective",
+            "min macs",
+            "--limit",
+            "params<=10",
         ],
     );
-    assert!(none["error"]["message"].as_str().unwrap().contains("params<=10 turned down 36"), "{none}");
-    let (code, _, stderr) = run(&["search", SLIM, "--out", out, "--objective", "min latancy_s@pi5-onnx"]);
+    assert!(
+        none["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("params<=10 turned down 36"),
+        "{none}"
+    );
+    let (code, _, stderr) = run(&[
+        "search",
+        SLIM,
+        "--out",
+        out,
+        "--objective",
+        "min latancy_s@pi5-onnx",
+    ]);
     assert_eq!(code, 2);
     assert!(stderr.contains("latency_s"), "{stderr}");
 }
@@ -203,27 +328,59 @@ fn search_builds_and_measures_the_best() {
     let found = json(
         0,
         &[
-            "search", "search_spaces/lite_osa.json", "--out", out.to_str().unwrap(), "--budget", "20", "--objective",
-            "max macs", "--objective", "min params", "--build-top", "2", "--measure-top", "1",
+            "search",
+            "search_spaces/lite_osa.json",
+            "--out",
+            out.to_str().unwrap(),
+            "--budget",
+            "20",
+            "--objective",
+            "max macs",
+            "--objective",
+            "min params",
+            "--build-top",
+            "2",
+            "--measure-top",
+            "1",
         ],
     );
-    let built: Vec<&Value> = found["front"].as_array().unwrap().iter().filter(|r| !r["built"].is_null()).collect();
+    let built: Vec<&Value> = found["front"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|r| !r["built"].is_null())
+        .collect();
     assert_eq!(built.len(), 2);
     for row in &built {
         assert_eq!(row["built"]["params"], row["metrics"]["params"]);
     }
-    assert_eq!(built.iter().filter(|r| r["built"]["measured_latency_s"].as_f64().is_some_and(|s| s > 0.0)).count(), 1);
+    assert_eq!(
+        built
+            .iter()
+            .filter(|r| r["built"]["measured_latency_s"]
+                .as_f64()
+                .is_some_and(|s| s > 0.0))
+            .count(),
+        1
+    );
 }
 
 #[test]
 fn devices_and_blocks_list_everything() {
     let devices = json(0, &["devices"]);
-    let names: Vec<&str> =
-        devices["devices"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = devices["devices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|d| d["name"].as_str().unwrap())
+        .collect();
     assert!(names.contains(&"pi5-onnx"), "{names:?}");
     for name in names {
         let device = json(0, &["devices", name]);
-        assert!(!device["held_out"].as_array().unwrap().is_empty(), "{name} states no error");
+        assert!(
+            !device["held_out"].as_array().unwrap().is_empty(),
+            "{name} states no error"
+        );
     }
     let blocks = json(0, &["blocks"]);
     for node in blocks["nodes"].as_array().unwrap() {
@@ -244,8 +401,17 @@ fn a_reader_that_stops_reading_is_no_error() {
         .unwrap();
     drop(child.stdout.take());
     let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.stderr.is_empty(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A forward pass in an empty environment: the program finds libtorch by itself.
@@ -258,6 +424,10 @@ fn libtorch_runs_in_an_empty_environment() {
         .args(["devices", "--self-test"])
         .output()
         .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     assert!(String::from_utf8_lossy(&output.stdout).contains("libtorch 2.11.0"));
 }
