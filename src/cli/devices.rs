@@ -2,7 +2,7 @@
 
 use super::failure::{Exit, Result};
 use super::out::{Out, or_dash, percent, table};
-use crate::device::{BUILT_IN, DeviceModel, Quantity};
+use crate::device::{BUILT_IN, DeviceModel, Profile, Quantity};
 use serde_json::json;
 
 /// Lists device profiles with their held-out errors, or everything about one.
@@ -69,36 +69,8 @@ fn one(name: &str, out: &mut Out) -> Result {
     for note in &p.notes {
         text.push_str(&format!("  note       {note}\n"));
     }
-    let rows = profile.held_out.iter().map(|h| {
-        let quantity = match h.quantity {
-            Quantity::Latency => "latency",
-            Quantity::Energy => "energy",
-        };
-        let tau = or_dash(h.tau, |t| format!("{t:.3}"));
-        vec![
-            format!("  {quantity}"),
-            h.method.clone(),
-            h.rows.to_string(),
-            percent(h.mape),
-            percent(h.median_ape),
-            percent(h.within_10),
-            tau,
-        ]
-    });
     text.push('\n');
-    text.push_str(&table(
-        &[
-            "  held-out error",
-            "method",
-            "rows",
-            "MAPE %",
-            "median %",
-            "within 10 %",
-            "tau",
-        ],
-        &[0, 1],
-        rows,
-    ));
+    text.push_str(&held_out(profile));
     let rows = profile.kernels.iter().map(|(kind, k)| {
         let support = match &k.support {
             crate::device::Support::Fitted => "fitted".to_owned(),
@@ -160,4 +132,34 @@ fn all(out: &mut Out) -> Result {
     out.text(&table(&head, &[0, 1, 2, 4], rows))?;
     out.note("\nErrors are mean absolute percentage errors on networks never fitted; `blocksmith devices NAME` says how.");
     Ok(Exit::Ok)
+}
+
+/// Errors on networks held out of the fit, as a table.
+pub fn held_out(profile: &Profile) -> String {
+    let rows = profile.held_out.iter().map(|h| {
+        let quantity = match h.quantity {
+            Quantity::Latency => "latency",
+            Quantity::Energy => "energy",
+        };
+        let tau = or_dash(h.tau, |t| format!("{t:.3}"));
+        vec![
+            format!("  {quantity}"),
+            h.method.clone(),
+            h.rows.to_string(),
+            percent(h.mape),
+            percent(h.median_ape),
+            percent(h.within_10),
+            tau,
+        ]
+    });
+    let head = [
+        "  held-out error",
+        "method",
+        "rows",
+        "MAPE %",
+        "median %",
+        "within 10 %",
+        "tau",
+    ];
+    table(&head, &[0, 1], rows)
 }

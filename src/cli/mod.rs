@@ -2,12 +2,18 @@
 //! the library would miss. Data goes to stdout, everything else to stderr.
 
 mod blocks;
+#[cfg(feature = "analysis")]
+mod calibrate;
 mod check;
 mod completions;
 mod devices;
 mod failure;
 mod files;
+#[cfg(feature = "analysis")]
+mod networks;
 mod out;
+#[cfg(feature = "analysis")]
+mod predict;
 mod progress;
 #[cfg(feature = "torch")]
 mod run;
@@ -53,6 +59,10 @@ enum Command {
     Sample(sample::Args),
     #[cfg(feature = "torch")]
     Run(run::Args),
+    #[cfg(feature = "analysis")]
+    Predict(predict::Args),
+    #[cfg(feature = "analysis")]
+    Calibrate(calibrate::Args),
     Search(Box<search::Args>),
     Blocks(blocks::Args),
     Devices(devices::Args),
@@ -81,6 +91,10 @@ pub fn main() -> ExitCode {
         Command::Sample(args) => sample::run(&args, &mut out),
         #[cfg(feature = "torch")]
         Command::Run(args) => run::run(&args, &mut out),
+        #[cfg(feature = "analysis")]
+        Command::Predict(args) => predict::run(&args, &mut out),
+        #[cfg(feature = "analysis")]
+        Command::Calibrate(args) => calibrate::run(&args, &mut out),
         Command::Search(args) => search::run(&args, &mut out),
         Command::Blocks(args) => blocks::run(&args, &mut out),
         Command::Devices(args) => devices::run(&args, &mut out),
