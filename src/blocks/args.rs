@@ -103,7 +103,7 @@ impl<'a> Args<'a> {
         }
     }
 
-    /// An activation, of a parameter that takes [`ACTS`].
+    /// An activation, of a parameter that takes `ACTS`.
     pub fn act(&self, slot: usize) -> Option<Act> {
         Act::ALL.get(self.word(slot)).copied()
     }

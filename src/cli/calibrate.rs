@@ -108,7 +108,7 @@ fn own(args: &Args) -> Result<Profile> {
         (Some("litert"), _) => FuseRules::litert(),
         (Some("torchmobile"), _) => FuseRules::torchmobile(),
         (Some(_), _) => FuseRules::ncnn(),
-        (None, Some(init)) => init.fuse.clone(),
+        (None, Some(init)) => init.fuse,
         (None, None) => {
             return Err(Failure::Usage(
                 "give --runtime, or a profile to start from with --init".into(),

@@ -281,7 +281,8 @@ fn errors_are_of_the_right_size() {
     assert_eq!((held.rows, held.groups), (4, 2));
     // group a weighs as much as the three rows of b: the median lies at the end of b, the 0.9 quantile in a
     let quantile = |level| calibrate::fit::group_quantile(&pairs, &["a", "b", "b", "b"], level);
-    assert_eq!((quantile(0.5), quantile(0.9)), (0.0, 0.6931));
+    assert_eq!(quantile(0.5), 0.0);
+    assert!((quantile(0.9) - f64::ln(2.0)).abs() < 1e-4);
 }
 
 #[cfg(feature = "analysis")]

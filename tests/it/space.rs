@@ -553,4 +553,10 @@ fn documents_of_the_reference_are_documents() {
     let sizes: Vec<f64> = spaces.iter().map(|s| s.size().count).collect();
     assert_eq!(sizes, [7.0 * 17.0, 2.0, 1.0]);
     assert!(Arch::parse(texts[2]).is_ok());
+    let readme = include_str!("../../README.md");
+    let text = readme
+        .split("```json\n")
+        .nth(1)
+        .and_then(|t| t.split("```").next());
+    assert!(blocksmith::blocks::load(text.unwrap()).is_ok());
 }

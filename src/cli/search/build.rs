@@ -1,24 +1,23 @@
 //! Builds and measures the best networks of a search.
 
-use super::Args;
 use super::ranking::Built;
+use super::{Args, TABLE_EXTENSION, write_table};
+use crate::base::table::Table;
 use crate::blocks::Names;
 use crate::cli::failure::Result;
 use crate::cli::files::Loaded;
 use crate::cli::out::Out;
 use crate::cli::progress::bar;
 use crate::cost::Counts;
-use crate::measure::{WindowOptions, measure_net};
+use crate::measure::{Measurement, WindowOptions, measure_net};
 use crate::search::Outcome;
 use crate::torch::{Device, Net};
 use anyhow::{Context, anyhow};
-use serde_json::json;
 use std::collections::HashMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 /// Builds `--build-top` and measures `--measure-top` of the best, and says by trial what libtorch said. Writes what was measured to
-/// `measured.json` in the run folder.
+/// the table `measured` in the run folder.
 pub fn best(
     args: &Args,
     loaded: &Loaded,
@@ -71,18 +70,61 @@ pub fn best(
                 measured_latency_p90_s: times.map(|t| t.latency_p90_s),
             },
         );
-        let arch = outcome
-            .front
-            .iter()
-            .position(|t| *t == trial)
-            .and_then(|rank| archs.get(rank));
-        rows.push(json!({"trial": trial, "arch": arch.map(|a| a.display().to_string()), "params": params, "measurement": measured}));
+        let rank = outcome.front.iter().position(|t| *t == trial);
+        let arch = rank.and_then(|rank| archs.get(rank));
+        if let (Some(arch), Some(measured)) = (arch, measured) {
+            rows.push((arch.display().to_string(), trial as i64, measured));
+        }
         progress.inc(1);
     }
     progress.finish_and_clear();
-    let text = format!("{:#}\n", json!({"rows": rows}));
-    crate::base::file::write_atomically(&folder.join("measured.json"), |file| {
-        file.write_all(text.as_bytes())
-    })?;
+    if !rows.is_empty() {
+        let path = folder.join(format!("measured.{TABLE_EXTENSION}"));
+        write_table(&table(&rows)?, &path)?;
+    }
     Ok(built)
+}
+
+/// Measurement rows, a row a network, named by its arch: what `predict` and `calibrate` read.
+fn table(rows: &[(String, i64, Measurement)]) -> Result<Table> {
+    let real = |of: fn(&Measurement) -> f64| rows.iter().map(|(.., m)| of(m)).collect::<Vec<f64>>();
+    let int = |of: fn(&Measurement) -> i64| rows.iter().map(|(.., m)| of(m)).collect::<Vec<i64>>();
+    let text =
+        |of: fn(&Measurement) -> String| rows.iter().map(|(.., m)| of(m)).collect::<Vec<String>>();
+    let mut table = Table::new("measured");
+    table.push(
+        "arch",
+        rows.iter()
+            .map(|(arch, ..)| arch.clone())
+            .collect::<Vec<String>>(),
+    )?;
+    table.push(
+        "trial",
+        rows.iter()
+            .map(|(_, trial, _)| *trial)
+            .collect::<Vec<i64>>(),
+    )?;
+    table.push("device", text(|m| m.device.clone()))?;
+    table.push("runtime", text(|m| m.runtime.to_owned()))?;
+    table.push("runtime_version", text(|m| m.runtime_version.to_owned()))?;
+    table.push("precision", text(|m| m.precision.to_owned()))?;
+    table.push("threads", int(|m| i64::from(m.threads)))?;
+    table.push("batch", int(|m| i64::from(m.batch)))?;
+    table.push("latency_s", real(|m| m.sampling.latency_s))?;
+    table.push("latency_p10_s", real(|m| m.sampling.latency_p10_s))?;
+    table.push("latency_p90_s", real(|m| m.sampling.latency_p90_s))?;
+    table.push("runs", int(|m| m.sampling.runs as i64))?;
+    table.push(
+        "energy_j",
+        rows.iter()
+            .map(|(.., m)| m.energy_j)
+            .collect::<Vec<Option<f64>>>(),
+    )?;
+    table.push(
+        "meter",
+        rows.iter()
+            .map(|(.., m)| m.meter.clone())
+            .collect::<Vec<Option<String>>>(),
+    )?;
+    Ok(table)
 }

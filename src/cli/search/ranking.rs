@@ -4,7 +4,7 @@ use crate::base::units::{Joules, Seconds};
 use crate::blocks::{Names, Program};
 use crate::cli::failure::Result;
 use crate::cli::out::{Out, mj, ms, percent, scaled, table};
-use crate::device::{DeviceModel, Prediction};
+use crate::device::{DeviceModel, Prediction, Quantity};
 use crate::fuse::fuse;
 use crate::search::Outcome;
 use crate::search::metric::{Metric, Unit};
@@ -257,27 +257,23 @@ impl<'a> Ranking<'a> {
         let mut text = String::from("Predictions stand with their intervals.");
         for model in self.models {
             let profile = model.profile();
-            let error = |q: &str| {
-                profile
-                    .held_out
-                    .iter()
-                    .find(|h| json!(h.quantity) == q)
-                    .map(|h| percent(h.mape))
-            };
+            let level = profile.interval.level * 100.0;
+            let errors = profile.held_out.iter().take(2).map(|h| {
+                let quantity = match h.quantity {
+                    Quantity::Latency => "latency",
+                    Quantity::Energy => "energy",
+                };
+                format!("{quantity} {} %", percent(h.mape))
+            });
+            let errors = errors.collect::<Vec<_>>().join(", ");
             text.push_str(&format!(
-                "\n{}: {:.0} % intervals",
-                profile.name,
-                profile.interval.level * 100.0
+                "\n{}: {level:.0} % intervals. Error on networks held out of the fit: {errors}; networks unlike those of {} \
+                 have wider intervals.",
+                profile.name, profile.provenance.data,
             ));
-            if let Some(latency) = error("latency") {
-                text.push_str(&format!("; held-out error of latency {latency} %"));
-            }
-            if let Some(energy) = error("energy") {
-                text.push_str(&format!(", of energy {energy} %"));
-            }
         }
         if measured {
-            text.push_str("\n\"ms here\" is measured: the network built through libtorch, on this machine's CPU, batch 1.");
+            text.push_str("\n\"ms here\" is measured: built through libtorch, on this machine's CPU, batch 1.");
         }
         let built = self.built.len();
         if built > 0 {
@@ -295,12 +291,7 @@ impl<'a> Ranking<'a> {
             .metrics
             .iter()
             .zip(self.outcome.trials.metrics(trial)))
-        .map(|(m, v)| {
-            (
-                m.to_string(),
-                if v.is_nan() { Value::Null } else { json!(v) },
-            )
-        })
+        .map(|(m, v)| (m.to_string(), number(m, *v)))
         .collect();
         json!({
             "rank": rank + 1,
@@ -321,5 +312,14 @@ fn heading(metric: &Metric) -> String {
         Unit::Seconds => format!("ms {device}"),
         Unit::Joules => format!("mJ {device}"),
         _ => metric.to_string(),
+    }
+}
+
+/// A metric's value as JSON: whole where the metric is, `null` where it is missing.
+fn number(metric: &Metric, value: f64) -> Value {
+    match value {
+        v if v.is_nan() => Value::Null,
+        v if metric.is_whole() && (0.0..=9e15).contains(&v) => json!(v as u64),
+        v => json!(v),
     }
 }
