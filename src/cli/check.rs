@@ -4,8 +4,9 @@ use super::failure::{self, Exit, Failure, Result};
 use super::files::read_text;
 use super::out::Out;
 use crate::base::diag::Diagnostics;
-use crate::blocks::Names;
-use crate::space::Assignment;
+use crate::base::rng::stream;
+use crate::blocks::{Names, Program};
+use crate::space::{Assignment, Space};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -73,31 +74,66 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     })
 }
 
-/// What a good document is, or its problems. An arch is lowered as well: a shape that does not fit is a problem too.
+/// Draws of a space that are built.
+const TRIED: u64 = 100;
+
+/// What a good document is, or its problems. Networks are built as well, an arch itself and of a space some draws: shapes
+/// that do not fit are a problem of the document too.
 fn summary(text: &str) -> std::result::Result<(String, Value), Diagnostics> {
     let (space, program) = crate::blocks::load(text)?;
     let decisions = space.decisions().len();
     let name = space.name();
-    if decisions > 0 {
-        let size = space.size();
-        let bound = if size.exact { "" } else { "at most " };
-        let count = if size.count < 1e6 {
-            format!("{}", size.count)
-        } else {
-            format!("{:.2e}", size.count)
-        };
-        let line =
-            format!("space \"{name}\" with {decisions} decisions, {bound}{count} assignments");
-        let report = json!({
-            "ok": true, "diagnostics": [], "kind": "space", "name": name, "decisions": decisions,
-            "size": size.count, "size_is_exact": size.exact,
-        });
-        return Ok((line, report));
+    if decisions == 0 {
+        let graph = program
+            .lower(&Assignment::empty(), Names::On)
+            .map_err(|d| space.locate(d))?;
+        let nodes = graph.nodes().len();
+        let report =
+            json!({"ok": true, "diagnostics": [], "kind": "arch", "name": name, "nodes": nodes});
+        return Ok((format!("arch \"{name}\" with {nodes} nodes"), report));
     }
-    let graph = program.lower(&Assignment::empty(), Names::On)?;
-    let line = format!("arch \"{name}\" with {} nodes", graph.nodes().len());
-    Ok((
-        line,
-        json!({"ok": true, "diagnostics": [], "kind": "arch", "name": name, "nodes": graph.nodes().len()}),
-    ))
+    let (built, first_problem) = try_draws(&space, &program)?;
+    let size = space.size();
+    let bound = if size.exact { "" } else { "at most " };
+    let count = if size.count < 1e6 {
+        format!("{}", size.count)
+    } else {
+        format!("{:.2e}", size.count)
+    };
+    let mut line =
+        format!("space \"{name}\" with {decisions} decisions, {bound}{count} assignments");
+    let mut diagnostics = Value::Array(Vec::new());
+    if let Some(problems) = first_problem {
+        line.push_str(&format!(
+            "\n  warning: {} of {TRIED} draws cannot be built, for example\n  {}",
+            TRIED - built,
+            problems.render(None).replace('\n', "\n  "),
+        ));
+        diagnostics = failure::file_json("", &problems)["diagnostics"].take();
+    }
+    let report = json!({
+        "ok": true, "diagnostics": diagnostics, "kind": "space", "name": name, "decisions": decisions,
+        "size": size.count, "size_is_exact": size.exact, "draws": TRIED, "draws_built": built,
+    });
+    Ok((line, report))
+}
+
+/// How many of some draws can be built, and what is wrong with the first that cannot.
+fn try_draws(
+    space: &Space,
+    program: &Program,
+) -> std::result::Result<(u64, Option<Diagnostics>), Diagnostics> {
+    let (mut built, mut first_problem) = (0, None);
+    for draw in 0..TRIED {
+        let sampled = space.sample(&mut stream(0, "check", draw));
+        let assignment = sampled.map_err(|e| space.locate(e.diagnostic().clone().into()))?;
+        match program.lower(&assignment, Names::Off) {
+            Ok(_) => built += 1,
+            Err(problems) => first_problem = first_problem.or(Some(space.locate(problems))),
+        }
+    }
+    match first_problem {
+        Some(problems) if built == 0 => Err(problems),
+        problem => Ok((built, problem)),
+    }
 }

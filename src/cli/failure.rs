@@ -95,11 +95,25 @@ impl Failure {
                     files.iter().map(|(file, d)| d.render(Some(file))).collect();
                 texts.join("\n\n")
             }
-            Failure::Input(error) | Failure::Other(error) => format!("error: {error:#}"),
+            Failure::Input(error) | Failure::Other(error) => format!("error: {}", chain(error)),
             Failure::Usage(text) | Failure::Infeasible(text) => format!("error: {text}"),
             Failure::Interrupted(text) => text.clone(),
         }
     }
+}
+
+/// An error and its causes, without causes that have been told already.
+fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// Diagnostics of one file as JSON.

@@ -65,7 +65,7 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
 /// As [`load`], and refuses what still has decisions. The graph has names.
 pub fn load_net(path: &Path, sets: &[String]) -> Result<(Loaded, Graph)> {
     let loaded = load(path, sets)?;
-    let invalid = |d| Failure::invalid(&loaded.file, d);
+    let invalid = |d| Failure::invalid(&loaded.file, loaded.space.locate(d));
     let mut assignments = loaded.space.assignments();
     let Some(assignment) = assignments.next() else {
         return Err(Failure::Infeasible(format!(

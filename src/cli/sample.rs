@@ -39,7 +39,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let loaded = load(&args.space, &args.sets)?;
     std::fs::create_dir_all(&args.out)
         .with_context(|| format!("cannot make the folder {}", args.out.display()))?;
-    let invalid = |d| Failure::invalid(&loaded.file, d);
+    let invalid = |d| Failure::invalid(&loaded.file, loaded.space.locate(d));
     let progress = bar(out, args.count as u64, "sampling");
     let width = args.count.saturating_sub(1).to_string().len().max(4);
     let (mut seen, mut misses, mut draw) = (HashSet::new(), 0, 0);
