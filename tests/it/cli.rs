@@ -308,6 +308,27 @@ fn search_ranks_resumes_and_says_what_is_infeasible() {
             .contains("params<=10 turned down 36"),
         "{none}"
     );
+    let third = folder.path().join("default");
+    let space = [
+        "search",
+        "search_spaces/lite_osa.json",
+        "--out",
+        third.to_str().unwrap(),
+        "--budget",
+        "10",
+    ];
+    let (code, _, stderr) = run(&space);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("needs an objective"), "{stderr}");
+    let found = json(
+        0,
+        &[
+            &space[..],
+            &["--device", "pi5-onnx", "--limit", "latency_s<=1s"],
+        ]
+        .concat(),
+    );
+    assert!(!found["front"].as_array().unwrap().is_empty());
     let (code, _, stderr) = run(&[
         "search",
         SLIM,

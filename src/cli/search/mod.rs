@@ -38,13 +38,14 @@ pub struct Args {
     /// Folder of the run.
     #[arg(long)]
     out: PathBuf,
-    /// What to make small or large; may be given several times.
-    #[arg(long = "objective", value_name = "'min METRIC'", required = true)]
+    /// What to make small or large; may be given several times. Where it is left out, `max macs` and `min latency_s` on
+    /// every --device.
+    #[arg(long = "objective", value_name = "'min METRIC'")]
     objectives: Vec<String>,
     /// What to keep within: `params<=5e6`, `latency_s@pi5-onnx<=50ms`, `macs>=100M`.
     #[arg(long = "limit", value_name = "'METRIC<=N'")]
     limits: Vec<String>,
-    /// Device profile beside the shipped ones: a file. With a single --device, `latency_s` and `energy_j` mean it.
+    /// A device: a shipped profile's name, or a profile file. With a single --device, `latency_s` and `energy_j` mean it.
     #[arg(long = "device", value_name = "NAME|FILE")]
     devices: Vec<String>,
     /// How many trials at most. A trial is a distinct network.
@@ -184,7 +185,12 @@ fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> R
         device,
         evaluator: false,
     };
-    Problem::parse(&args.objectives, &args.limits, budgets, &known).map_err(|d| {
+    let mut objectives = args.objectives.clone();
+    if objectives.is_empty() && !extra.is_empty() {
+        objectives.push("max macs".to_owned());
+        objectives.extend(extra.iter().map(|m| format!("min latency_s@{}", m.name())));
+    }
+    Problem::parse(&objectives, &args.limits, budgets, &known).map_err(|d| {
         let text = d.render(None);
         Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
     })
