@@ -2,6 +2,7 @@
 
 use super::devices;
 use super::failure::{Exit, Failure, Result};
+use super::files::device;
 use super::networks::{Networks, input};
 use super::out::Out;
 use crate::analysis::parquet;
@@ -96,11 +97,7 @@ fn refit_shipped(folder: &Path, out: &Path) -> Result<Vec<Profile>> {
 }
 
 fn own(args: &Args) -> Result<Profile> {
-    let init = args
-        .init
-        .as_deref()
-        .map(crate::device::DeviceModel::find)
-        .transpose()?;
+    let init = args.init.as_deref().map(device).transpose()?;
     let init = init.as_ref().map(|m| m.profile());
     let rules = match (args.runtime.as_deref(), init) {
         (Some("eager"), _) => FuseRules::eager(),

@@ -26,7 +26,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         out.json(&crate::blocks::schema())?;
         return Ok(Exit::Ok);
     }
-    let mut bad = Vec::new();
+    let (mut bad, mut unread) = (Vec::new(), Vec::new());
     let mut reports: Vec<Value> = Vec::new();
     let mut lines = Vec::new();
     for path in &args.files {
@@ -36,7 +36,13 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             Err(Failure::Invalid(files)) => {
                 Err(files.into_iter().map(|f| f.1).next().unwrap_or_default())
             }
-            Err(other) => return Err(other),
+            Err(other) => {
+                unread.push(other.text());
+                reports.push(
+                    json!({"file": file, "ok": false, "message": other.text(), "diagnostics": []}),
+                );
+                continue;
+            }
         };
         match outcome {
             Ok((line, mut report)) => {
@@ -51,26 +57,30 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         }
     }
     if out.is_json() {
-        out.json(&json!({"ok": bad.is_empty(), "files": reports}))?;
+        out.json(&json!({"ok": bad.is_empty() && unread.is_empty(), "files": reports}))?;
     } else {
         out.text(&lines.join("\n"))?;
         for (file, problems) in &bad {
             out.error(&problems.render(Some(file)));
             out.error("");
         }
+        for text in &unread {
+            out.error(text);
+        }
         let count: usize = bad.iter().map(|(_, d)| d.len()).sum();
         if count > 0 {
             out.error(&format!(
-                "{count} problems in {} of {} files",
+                "{count} problem{} in {} of {} files",
+                if count == 1 { "" } else { "s" },
                 bad.len(),
                 args.files.len()
             ));
         }
     }
-    Ok(if bad.is_empty() {
-        Exit::Ok
-    } else {
-        Exit::Invalid
+    Ok(match (bad.is_empty(), unread.is_empty()) {
+        (true, true) => Exit::Ok,
+        (true, false) => Exit::Failure,
+        (false, _) => Exit::Invalid,
     })
 }
 

@@ -1,6 +1,7 @@
 //! `devices`: the shipped profiles, and what this machine offers.
 
 use super::failure::{Exit, Result};
+use super::files::device;
 use super::out::{Out, or_dash, percent, table};
 use crate::device::{BUILT_IN, DeviceModel, Profile, Quantity};
 use serde_json::json;
@@ -44,7 +45,7 @@ fn self_test(_: &mut Out) -> Result {
 }
 
 fn one(name: &str, out: &mut Out) -> Result {
-    let model = DeviceModel::find(name)?;
+    let model = device(name)?;
     let profile = model.profile();
     if out.is_json() {
         out.json(&json!(profile))?;

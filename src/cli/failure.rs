@@ -34,10 +34,6 @@ pub enum Failure {
     /// Documents with problems: file and what is wrong with it.
     Invalid(Vec<(String, Diagnostics)>),
     /// Input that is no document of ours (a table, a weights file) and does not make sense.
-    #[cfg_attr(
-        not(any(feature = "torch", feature = "analysis")),
-        expect(dead_code, reason = "the light core reads documents only")
-    )]
     Input(anyhow::Error),
     /// Options that contradict each other.
     Usage(String),
@@ -88,7 +84,8 @@ impl Failure {
         exit
     }
 
-    fn text(&self) -> String {
+    /// What the user is told.
+    pub fn text(&self) -> String {
         match self {
             Failure::Invalid(files) => {
                 let texts: Vec<String> =

@@ -1,9 +1,11 @@
 //! Reads documents, with `--set` applied.
 
 use super::failure::{Failure, Result};
+use crate::base::diag::nearest;
 use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::path::JsonPath;
 use crate::blocks::{Names, Program};
+use crate::device::{BUILT_IN, DeviceErrorKind, DeviceModel};
 use crate::ir::Graph;
 use crate::space::Space;
 use anyhow::Context;
@@ -99,4 +101,22 @@ pub fn load_net(path: &Path, sets: &[String]) -> Result<(Loaded, Graph)> {
     )
     .hint("fix them with --set NAME=VALUE, or draw networks with `blocksmith sample`");
     Err(invalid(problem.into()))
+}
+
+/// The device of that name, or of that profile file.
+pub fn device(name: &str) -> Result<DeviceModel> {
+    DeviceModel::find(name).map_err(|error| match error.kind {
+        DeviceErrorKind::Unknown { .. } => {
+            let hint = nearest(name, BUILT_IN.iter().map(|b| b.name));
+            let hint = hint.map_or_else(
+                || "`blocksmith devices` lists what there is".to_owned(),
+                |h| format!("did you mean \"{h}\"?"),
+            );
+            Failure::Usage(format!(
+                "\"{name}\" is neither a shipped profile nor a file; {hint}"
+            ))
+        }
+        DeviceErrorKind::Read { .. } => Failure::Other(error.into()),
+        _ => Failure::Input(error.into()),
+    })
 }

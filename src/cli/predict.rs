@@ -1,12 +1,12 @@
 //! `predict`: adds predicted latency and energy to a table of networks.
 
 use super::failure::{Exit, Result};
+use super::files::device;
 use super::networks::Networks;
 use super::out::Out;
 use super::progress::bar;
 use crate::analysis::parquet;
 use crate::base::table::{Column, Table};
-use crate::device::DeviceModel;
 use anyhow::Context;
 use serde_json::json;
 use std::path::PathBuf;
@@ -15,7 +15,8 @@ use std::path::PathBuf;
 ///
 /// A row names its network by `arch` (path of an arch), or by `space` (path) and `choices` (JSON object of decisions), or,
 /// with --ops, by `network` (the key of an operator table). A column `batch` overrides --batch. Added columns:
-/// `latency_s, latency_lo_s, latency_hi_s, energy_j, uncovered_share`; columns of these names are replaced.
+/// `latency_s, latency_lo_s, latency_hi_s, energy_j, energy_lo_j, energy_hi_j, uncovered_share, transferred_share`;
+/// columns of these names are replaced. Paths in the table are relative to the current folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The table.
@@ -34,20 +35,23 @@ pub struct Args {
     batch: u32,
 }
 
-const ADDED: [&str; 5] = [
+const ADDED: [&str; 8] = [
     "latency_s",
     "latency_lo_s",
     "latency_hi_s",
     "energy_j",
+    "energy_lo_j",
+    "energy_hi_j",
     "uncovered_share",
+    "transferred_share",
 ];
 
 pub fn run(args: &Args, out: &mut Out) -> Result {
-    let model = DeviceModel::find(&args.device)?;
+    let model = device(&args.device)?;
     let table = parquet::read(&args.table)?;
     let mut networks = Networks::open(&table, &args.ops, model.rules(), args.batch)?;
     let progress = bar(out, table.rows() as u64, "predicting");
-    let mut columns: [Vec<Option<f64>>; 5] = Default::default();
+    let mut columns: [Vec<Option<f64>>; 8] = Default::default();
     let mut uncovered = 0;
     for row in 0..table.rows() {
         let network = networks.get(row)?;
@@ -60,7 +64,10 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             Some(p.latency_lo.0),
             Some(p.latency_hi.0),
             p.energy.map(|e| e.0),
+            p.energy_lo.map(|e| e.0),
+            p.energy_hi.map(|e| e.0),
             Some(p.uncovered_share),
+            Some(p.transferred_share),
         ];
         for (column, value) in columns.iter_mut().zip(values) {
             column.push(value);

@@ -64,7 +64,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         let arch = loaded.space.bind(&assignment).map_err(invalid)?;
         let path = args.out.join(format!(
             "{}_{:0width$}.json",
-            loaded.space.name(),
+            file_name(loaded.space.name()),
             written.len()
         ));
         write_atomically(&path, |file| file.write_all(arch.to_text().as_bytes()))?;
@@ -90,4 +90,19 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         out.text(&format!("{found} archs in {}", args.out.display()))?;
     }
     Ok(Exit::Ok)
+}
+
+/// A space's name as the start of a file's name: a name may hold anything, a file must lie in the folder.
+fn file_name(name: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
+    let name: String = name
+        .chars()
+        .take(80)
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    if name.is_empty() {
+        "net".to_owned()
+    } else {
+        name
+    }
 }

@@ -1,7 +1,7 @@
 //! `show`: where a network's parameters, arithmetic, memory, time and energy go.
 
 use super::failure::{Exit, Result};
-use super::files::load_net;
+use super::files::{device, load_net};
 use super::out::{Out, grouped, mj, ms, percent, scaled, table};
 use crate::cost::Counts;
 use crate::device::{DeviceModel, Prediction};
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// Per-node table and totals of one network, with predicted latency and energy on the devices named.
 ///
 /// `macs` are multiply-accumulates of convolutions and linear layers. `conv_out_elems` and `mem_access_elems` are sums
-/// over convolutions (elements read + written + weights). Predictions come with an 80 % interval and the profile's error
+/// over convolutions (elements read + written + weights). Predictions come with an interval and the profile's error
 /// on networks that it never saw.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -43,7 +43,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let counts = Counts::of(&graph)?;
     let mut predictions = Vec::new();
     for name in &args.devices {
-        let model = DeviceModel::find(name)?;
+        let model = device(name)?;
         let kernels = fuse(&graph, model.rules());
         let prediction = model.predict(&kernels.list, args.batch)?;
         predictions.push(OnDevice {

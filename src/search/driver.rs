@@ -254,6 +254,9 @@ impl Run<'_> {
             }
             None => None,
         };
+        // what is known stays: a smaller budget than last time takes nothing back
+        let budget = self.settings.trials().max(memory.len());
+        self.settings.budget = Some(budget);
         let mut state = State {
             trials: Trials::new(metrics.len(), self.problem.objectives.len()),
             seen: HashSet::new(),
@@ -296,7 +299,8 @@ impl Run<'_> {
             }
             let mut rng = rng::stream(self.settings.seed, "search", batch);
             let asked = searcher.ask(self.settings.batch(), &mut rng)?;
-            if asked.is_empty() || idle >= MAX_IDLE_BATCHES {
+            let given_up = idle >= MAX_IDLE_BATCHES && !self.settings.algorithm.ends;
+            if asked.is_empty() || given_up {
                 return Ok(Stop::Exhausted);
             }
             let room = budget - state.trials.len() as u64;
@@ -384,8 +388,7 @@ impl Run<'_> {
                     continue;
                 }
             };
-            let copy = !self.settings.algorithm.keeps_copies
-                && !state.seen.insert(new.trial.fingerprint.0);
+            let copy = !state.seen.insert(new.trial.fingerprint.0);
             let now = first + fresh.len() as u64;
             let journal = new.trial.number;
             if new.replayed && (copy || journal != now) {

@@ -7,8 +7,8 @@ use crate::space::{Assignment, Assignments, SampleError};
 /// The entry in the list.
 pub static DEF: SearcherDef = SearcherDef {
     name: "exhaustive",
-    doc: "visits every assignment of the space once, in order; the space must not be larger than the budget",
-    keeps_copies: true,
+    doc: "visits every assignment of the space once, in order; networks that come again are left out; the space must not be larger than the budget",
+    ends: true,
     batch: 1024,
     budget: None,
     make,

@@ -12,7 +12,7 @@ use std::collections::HashSet;
 pub static DEF: SearcherDef = SearcherDef {
     name: "random",
     doc: "draws networks as the space's weights and distributions say; never the same one twice",
-    keeps_copies: false,
+    ends: false,
     batch: 1024,
     budget: Some(1000),
     make,

@@ -124,6 +124,11 @@ impl Memory {
         Ok(())
     }
 
+    /// How many answers there are.
+    pub fn len(&self) -> u64 {
+        self.numbers.len() as u64
+    }
+
     /// The answer for an assignment.
     pub fn get(&self, assignment: &crate::space::Assignment, space: &Space) -> Option<Known<'_>> {
         if self.numbers.is_empty() {

@@ -70,8 +70,8 @@ pub struct SearcherDef {
     pub name: &'static str,
     /// What it does, in one line.
     pub doc: &'static str,
-    /// True where two assignments with the same graph are two trials.
-    pub keeps_copies: bool,
+    /// True where it ends by itself, so that many copies in a row are no reason to stop asking.
+    pub ends: bool,
     /// Asked for at a time, where nothing but predictions answers.
     pub batch: usize,
     /// Trials where nobody names a number; `None` where the space settles it.

@@ -84,6 +84,33 @@ fn a_file_that_is_not_there_is_a_failure_and_bytes_are_invalid_input() {
     assert!(stderr.contains("UTF-8"), "{stderr}");
 }
 
+/// One file that cannot be read keeps no other from being checked; a name cannot lead out of the folder.
+#[test]
+fn check_goes_on_and_sample_stays_in_its_folder() {
+    let (code, stdout, stderr) = run(&["check", "no/such/file.json", SLIM]);
+    assert_eq!(code, 1);
+    assert!(
+        stdout.contains("vovnet27_slim") && stderr.contains("no/such/file.json"),
+        "{stdout}{stderr}"
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(root().join("search_spaces/lite_osa.json")).unwrap();
+    let text = text.replacen("\"lite_osa_space\"", "\"../../escaped\"", 1);
+    let space = write(folder.path(), "space.json", &text);
+    let out = folder.path().join("a/b/c");
+    assert_eq!(
+        run(&[
+            "sample",
+            space.to_str().unwrap(),
+            "--out",
+            out.to_str().unwrap()
+        ])
+        .0,
+        0
+    );
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 1);
+}
+
 #[test]
 fn usage_errors_end_with_2_and_help_with_0() {
     assert_eq!(run(&["chek"]).0, 2);
@@ -308,6 +335,32 @@ fn search_ranks_resumes_and_says_what_is_infeasible() {
             .contains("params<=10 turned down 36"),
         "{none}"
     );
+    // a smaller budget than last time takes nothing back
+    let random = folder.path().join("random");
+    let budget = |n: &str| {
+        let out = random.to_str().unwrap();
+        let objective = ["--objective", "min macs", "--resume", "--budget", n];
+        json(
+            0,
+            &[
+                &["search", "search_spaces/lite_osa.json", "--out", out][..],
+                &objective,
+            ]
+            .concat(),
+        )
+    };
+    assert_eq!(budget("20")["trials"], 20);
+    assert_eq!(budget("5")["trials"], 20);
+    let (code, _, stderr) = run(&[
+        "search",
+        "search_spaces/lite_osa.json",
+        "--out",
+        out,
+        "--objective",
+        "min energy_j@pi5-ncnn",
+    ]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("energy was not measured"), "{stderr}");
     let third = folder.path().join("default");
     let space = [
         "search",
@@ -565,7 +618,10 @@ fn predict_adds_columns_and_calibrate_recovers_what_predicted_them() {
         "latency_lo_s",
         "latency_hi_s",
         "energy_j",
+        "energy_lo_j",
+        "energy_hi_j",
         "uncovered_share",
+        "transferred_share",
     ] {
         assert_eq!(
             a.all_reals(column).unwrap(),
@@ -617,6 +673,6 @@ fn predict_adds_columns_and_calibrate_recovers_what_predicted_them() {
             &path("x.parquet")
         ])
         .0,
-        1
+        2
     );
 }

@@ -5,7 +5,7 @@ mod build;
 mod ranking;
 
 use super::failure::{Exit, Failure, Result};
-use super::files::load;
+use super::files::{device, load};
 use super::out::{Out, grouped};
 use super::progress::bar;
 use crate::base::table::Table;
@@ -13,7 +13,7 @@ use crate::device::{BUILT_IN, DeviceModel};
 use crate::search::evaluate::Costs;
 use crate::search::folder::{self, Folder};
 use crate::search::journal::Start;
-use crate::search::metric::Known;
+use crate::search::metric::{Known, Unit};
 use crate::search::objective::Problem;
 use crate::search::{Outcome, Progress, Run, SEARCHERS, Settings, Stop, Watch, searcher};
 use anyhow::anyhow;
@@ -89,16 +89,17 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let extra = args
         .devices
         .iter()
-        .map(|d| DeviceModel::find(d))
-        .collect::<std::result::Result<Vec<_>, _>>()?;
+        .map(|d| device(d))
+        .collect::<Result<Vec<_>>>()?;
     let problem = problem(args, &loaded.space.ast().budgets, &extra)?;
     let mut models = extra;
     models.retain(|m| problem.devices().contains(&m.name()));
     for name in problem.devices() {
         if !models.iter().any(|m| m.name() == name) {
-            models.push(DeviceModel::find(name)?);
+            models.push(device(name)?);
         }
     }
+    refuse_unmeasured(&problem, &models)?;
     let costs = Costs::new(&loaded.program, &models);
     let algorithm = searcher(&args.algorithm)
         .ok_or_else(|| Failure::Usage(format!("no algorithm \"{}\"", args.algorithm)))?;
@@ -148,7 +149,15 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let built = build::best(args, &loaded, &outcome, &archs, &args.out, out)?;
     #[cfg(not(feature = "torch"))]
     let built = std::collections::HashMap::new();
-    let ranking = Ranking::new(&loaded.space, &problem, &outcome, &models, &archs, built);
+    let ranking = Ranking::new(
+        &loaded.space,
+        &problem,
+        &outcome,
+        &models,
+        &archs,
+        &args.devices,
+        built,
+    );
     ranking.print(&args.out, out)?;
     Ok(Exit::Ok)
 }
@@ -194,6 +203,22 @@ fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> R
         let text = d.render(None);
         Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
     })
+}
+
+/// A profile without energy can neither rank nor limit it.
+fn refuse_unmeasured(problem: &Problem, models: &[DeviceModel]) -> Result<()> {
+    let objectives = problem.objectives.iter().map(|o| &o.metric);
+    for metric in objectives.chain(problem.limits.iter().map(|l| &l.metric)) {
+        let device = metric
+            .device()
+            .and_then(|d| models.iter().find(|m| m.name() == d));
+        let Some(device) = device else { continue };
+        if metric.unit() == Unit::Joules && device.profile().energy_constant_j.is_none() {
+            let text = format!("{metric}: energy was not measured on {}", device.name());
+            return Err(Failure::Usage(text));
+        }
+    }
+    Ok(())
 }
 
 /// The first Ctrl-C lets the batch in hand finish, the second ends the program.
@@ -262,7 +287,8 @@ fn tally_text(outcome: &Outcome, seconds: f64) -> String {
 fn infeasible(problem: &Problem, outcome: &Outcome, costs: &Costs<'_>) -> Failure {
     let n = outcome.trials.len() as u64;
     let mut text = format!("none of {} networks keeps within all limits", grouped(n));
-    for (limit, count) in problem.limits.iter().zip(&outcome.tally.turned_down) {
+    let limits = problem.limits.iter().zip(&outcome.tally.turned_down);
+    for (limit, count) in limits.filter(|(_, count)| **count > 0) {
         text.push_str(&format!("\n  {limit} turned down {}", grouped(*count)));
     }
     for (metric, count) in outcome

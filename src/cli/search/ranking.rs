@@ -37,6 +37,7 @@ pub struct Ranking<'a> {
     outcome: &'a Outcome,
     models: &'a [DeviceModel],
     archs: &'a [PathBuf],
+    device_args: &'a [String],
     built: HashMap<usize, Built>,
 }
 
@@ -48,6 +49,7 @@ impl<'a> Ranking<'a> {
         outcome: &'a Outcome,
         models: &'a [DeviceModel],
         archs: &'a [PathBuf],
+        device_args: &'a [String],
         built: HashMap<usize, Built>,
     ) -> Self {
         Self {
@@ -56,6 +58,7 @@ impl<'a> Ranking<'a> {
             outcome,
             models,
             archs,
+            device_args,
             built,
         }
     }
@@ -121,12 +124,21 @@ impl<'a> Ranking<'a> {
         text.push_str(&self.notes(measured));
         text.push_str(&format!("\nAll of it: {}", folder.display()));
         if let Some(arch) = self.archs.first() {
+            let program = std::env::args()
+                .next()
+                .unwrap_or_else(|| "blocksmith".to_owned());
             text.push_str(&format!(
-                "\nLook into one: blocksmith show {}",
+                "\nLook into one: {program} show {}",
                 arch.display()
             ));
-            for model in self.models {
-                text.push_str(&format!(" --device {}", model.name()));
+            // a profile that came from a file is found again by that file only
+            let shipped = self.models.iter().map(DeviceModel::name);
+            let named: Vec<&str> = match self.device_args {
+                [] => shipped.collect(),
+                given => given.iter().map(String::as_str).collect(),
+            };
+            for device in named {
+                text.push_str(&format!(" --device {}", super::quoted(device)));
             }
         }
         out.text(&text)?;
