@@ -15,6 +15,11 @@ fn main() {
     let lib = Path::new(&lib);
     println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
     if let Some(root) = lib.parent().and_then(Path::parent) {
+        // written by scripts/bootstrap: another kind of libtorch in the same place means linking again
+        let stamp = root.join("stamp.json");
+        if stamp.is_file() {
+            println!("cargo:rerun-if-changed={}", stamp.display());
+        }
         let nvidia = root.join("nvidia/cu13/lib");
         if nvidia.is_dir() {
             println!("cargo:rustc-link-arg=-Wl,-rpath,{}", nvidia.display());
