@@ -76,7 +76,15 @@ pub enum TorchErrorKind {
         /// What is wrong.
         problems: Vec<WeightProblem>,
     },
-    /// A file that cannot be read, or is damaged.
+    /// A file that cannot be opened.
+    #[error("cannot open {}: {message}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        message: String,
+    },
+    /// A file that is damaged or no file of its kind.
     #[error("cannot read {}: {message}", path.display())]
     Read {
         /// The file.
@@ -243,10 +251,16 @@ impl TorchError {
             | TorchErrorKind::Weights { .. }
             | TorchErrorKind::Read { .. } => true,
             TorchErrorKind::Libtorch(_)
+            | TorchErrorKind::Open { .. }
             | TorchErrorKind::Write { .. }
             | TorchErrorKind::Device { .. }
             | TorchErrorKind::SelfTest { .. } => false,
         }
+    }
+
+    pub(super) fn open(path: &Path, message: impl fmt::Display) -> Self {
+        let (path, message) = (path.to_owned(), first_line(&message.to_string()));
+        TorchErrorKind::Open { path, message }.into()
     }
 
     pub(super) fn read(path: &Path, message: impl fmt::Display) -> Self {

@@ -37,6 +37,7 @@ impl fmt::Display for RunSummary {
 /// # Errors
 /// Where the file cannot be read, is damaged, or holds numbers that libtorch does not know.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TorchError> {
+    std::fs::File::open(path).map_err(|e| TorchError::open(path, e))?;
     let tensors = Tensor::read_safetensors(path).map_err(|e| TorchError::read(path, reason(&e)))?;
     Ok(tensors.into_iter().collect())
 }

@@ -488,6 +488,23 @@ fn a_reader_that_stops_reading_is_no_error() {
     );
 }
 
+/// A file that is not there is a failure, a file that is none of its kind is invalid input.
+#[cfg(feature = "torch")]
+#[test]
+fn run_tells_a_missing_file_from_a_wrong_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = write(folder.path(), "wrong.safetensors", "no tensors");
+    for (weights, expected) in [("no/such.safetensors", 1), (wrong.to_str().unwrap(), 3)] {
+        let rest = ["--input", weights, "--output", "y.safetensors"];
+        let (code, _, stderr) = run(&[&["run", SLIM, "--weights", weights][..], &rest].concat());
+        assert_eq!(code, expected, "{stderr}");
+        assert!(
+            stderr.contains(weights) && !stderr.contains("Os {"),
+            "{stderr}"
+        );
+    }
+}
+
 /// A forward pass in an empty environment: the program finds libtorch by itself.
 #[cfg(feature = "torch")]
 #[test]
