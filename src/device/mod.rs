@@ -14,7 +14,7 @@ mod profile;
 mod profiles;
 
 pub use error::{DeviceError, DeviceErrorKind, PredictError};
-pub use model::{ByClass, Cost, DeviceModel, Fast, KernelCost, Prediction};
+pub use model::{ByClass, Cost, DeviceModel, Fast, KernelCost, Prediction, Sum};
 pub use profile::{
     FORMAT, HeldOut, Interval, KindProfile, Profile, Provenance, Quantity, Rates, Seen, Support,
 };

@@ -82,6 +82,45 @@ pub struct Fast {
     pub uncovered_macs: u64,
 }
 
+/// Costs added up as whole femtoseconds and femtojoules: whole numbers have the same sum in any order and grouping, so
+/// that a network summed stage by stage costs, to the bit, what it costs kernel by kernel. Sums stop at 2^64 (five hours).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    /// Time of the covered kernels, in 1e-15 s.
+    pub time: u64,
+    /// Their energy, in 1e-15 J.
+    pub energy: u64,
+    /// Kernels that the profile has no rates for.
+    pub uncovered_kernels: u32,
+    /// Their MACs.
+    pub uncovered_macs: u64,
+}
+
+/// Femtoseconds in a second.
+const FEMTO: f64 = 1e15;
+
+impl Sum {
+    fn covered(seconds: f64, joules: f64) -> Self {
+        // a float cast stops at the ends of its target; a negative cost, which no profile has, is none
+        Self {
+            time: (seconds * FEMTO + 0.5) as u64,
+            energy: (joules * FEMTO + 0.5) as u64,
+            ..Self::default()
+        }
+    }
+}
+
+impl std::ops::AddAssign for Sum {
+    fn add_assign(&mut self, more: Self) {
+        self.time = self.time.saturating_add(more.time);
+        self.energy = self.energy.saturating_add(more.energy);
+        self.uncovered_kernels = self
+            .uncovered_kernels
+            .saturating_add(more.uncovered_kernels);
+        self.uncovered_macs = self.uncovered_macs.saturating_add(more.uncovered_macs);
+    }
+}
+
 /// What one kernel costs.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct KernelCost {
@@ -270,28 +309,38 @@ impl DeviceModel {
         if batch == 0 {
             return Err(PredictError::EmptyBatch);
         }
+        Ok(self.total(self.sum(kernels, batch)))
+    }
+
+    /// What the kernels cost together, without the network's constant.
+    pub fn sum(&self, kernels: &[Kernel], batch: u32) -> Sum {
         let n = f64::from(batch);
-        let constant = self.profile.energy_constant_j;
-        let mut time = self.profile.latency_constant_s;
-        let mut joules = constant.unwrap_or(0.0);
-        let (mut uncovered_kernels, mut uncovered_macs) = (0, 0);
+        let mut sum = Sum::default();
         for kernel in kernels {
             let row = &self.rows[kernel.kind.index()];
-            if !row.covered {
-                uncovered_kernels += 1;
-                uncovered_macs += kernel.macs;
-                continue;
-            }
-            let units = Rates::work(kernel, n, self.cache_elems);
-            time += dot(&row.latency, &units);
-            joules += dot(&row.energy, &units);
+            sum += if row.covered {
+                let units = Rates::work(kernel, n, self.cache_elems);
+                Sum::covered(dot(&row.latency, &units), dot(&row.energy, &units))
+            } else {
+                Sum {
+                    uncovered_kernels: 1,
+                    uncovered_macs: kernel.macs,
+                    ..Sum::default()
+                }
+            };
         }
-        Ok(Fast {
-            latency: Seconds(time),
-            energy: constant.map(|_| Joules(joules)),
-            uncovered_kernels,
-            uncovered_macs,
-        })
+        sum
+    }
+
+    /// The network's prediction from the sum over its kernels.
+    pub fn total(&self, sum: Sum) -> Fast {
+        let constant = self.profile.energy_constant_j;
+        Fast {
+            latency: Seconds(sum.time as f64 / FEMTO + self.profile.latency_constant_s),
+            energy: constant.map(|joules| Joules(sum.energy as f64 / FEMTO + joules)),
+            uncovered_kernels: sum.uncovered_kernels,
+            uncovered_macs: sum.uncovered_macs,
+        }
     }
 
     /// What each kernel costs, in their order.
