@@ -79,3 +79,116 @@ impl Hasher {
         Fingerprint(self.0.digest128())
     }
 }
+
+/// 2^61 - 1, a prime.
+const PRIME: u64 = (1 << 61) - 1;
+
+fn reduced(x: u64) -> u64 {
+    let x = (x & PRIME) + (x >> 61);
+    if x >= PRIME { x - PRIME } else { x }
+}
+
+fn times(a: u64, b: u64) -> u64 {
+    let product = u128::from(a) * u128::from(b);
+    let sum = (product as u64 & PRIME) + (product >> 61) as u64;
+    reduced(sum)
+}
+
+/// `x -> scale x + shift` modulo 2^61 - 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Affine {
+    scale: u64,
+    shift: u64,
+}
+
+impl Affine {
+    /// This one, and then another.
+    fn then(self, next: Self) -> Self {
+        Self {
+            scale: times(next.scale, self.scale),
+            shift: reduced(times(next.scale, self.shift) + next.shift),
+        }
+    }
+}
+
+/// The identity of a sequence of fingerprints. Sequences can be joined without their members: `a` and then `b` is the
+/// same whatever the two were put together from.
+///
+/// Each member is two affine maps over the integers modulo 2^61 - 1, a sequence is what they make one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chain([Affine; 2]);
+
+impl Default for Chain {
+    fn default() -> Self {
+        Self([Affine { scale: 1, shift: 0 }; 2])
+    }
+}
+
+impl Chain {
+    /// The sequence of one.
+    pub fn of(member: Fingerprint) -> Self {
+        // 128 bits fill two of the four numbers; a bijection of them fills the others
+        let mixed = member.0 ^ member.0 >> 67;
+        let more = mixed.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645);
+        let map = |bits: u128| Affine {
+            // a scale of 0 would forget all that came before
+            scale: reduced(bits as u64).max(1),
+            shift: reduced((bits >> 64) as u64 ^ 0x5bd1_e995_9e37_79b9),
+        };
+        Self([map(member.0), map(more)])
+    }
+
+    /// This sequence, and then another.
+    #[must_use]
+    pub fn then(self, next: Self) -> Self {
+        let [a, b] = self.0;
+        let [c, d] = next.0;
+        Self([a.then(c), b.then(d)])
+    }
+
+    /// The fingerprint of the sequence.
+    pub fn finish(self) -> Fingerprint {
+        let mut bytes = [0; 32];
+        let numbers = self.0.iter().flat_map(|map| [map.scale, map.shift]);
+        for (place, number) in bytes.chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        Fingerprint::of(&bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_join_and_tell_order() {
+        let link = |k: u128| {
+            Chain::of(Fingerprint(
+                k.wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835),
+            ))
+        };
+        let all = (0..6).map(link);
+        let whole = all.clone().fold(Chain::default(), Chain::then);
+        for cut in 0..=6 {
+            let left = all.clone().take(cut).fold(Chain::default(), Chain::then);
+            let right = all.clone().skip(cut).fold(Chain::default(), Chain::then);
+            assert_eq!(left.then(right), whole);
+        }
+        assert_ne!(link(1).then(link(2)), link(2).then(link(1)));
+        assert_ne!(link(1).then(link(0)), link(1));
+        assert_ne!(whole.finish(), Chain::default().finish());
+    }
+
+    #[test]
+    fn products_are_those_of_whole_numbers() {
+        let prime = u128::from(PRIME);
+        for a in [0, 1, 2, PRIME - 1, PRIME / 2, 0x1234_5678_9abc_def] {
+            for b in [0, 1, PRIME - 1, PRIME - 2, 1 << 60] {
+                let whole = u128::from(a) * u128::from(b) % prime;
+                assert_eq!(u128::from(times(a, b)), whole, "{a} {b}");
+            }
+        }
+        assert_eq!((reduced(PRIME), reduced(u64::MAX)), (0, 7));
+    }
+}

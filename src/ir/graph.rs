@@ -2,7 +2,6 @@
 
 use super::ops::Op;
 use super::shape::{Shape, ShapeError};
-use crate::base::hash::Fingerprint;
 use crate::base::path::JsonPath;
 
 /// A value of a graph: the output of the node with this number.
@@ -162,47 +161,6 @@ impl Graph {
                 }
             }
         }
-    }
-
-    /// Identity of the network: ops and edges of the live part, without names. Two spellings of one net are one: nodes
-    /// are numbered in the order in which a walk from the outputs finishes them, not in that of the document.
-    pub fn fingerprint(&self) -> Fingerprint {
-        const NEW: u32 = u32::MAX;
-        let mut number = vec![NEW; self.nodes.len()];
-        let mut next = 0;
-        // hashed at one go: feeding a hash word by word takes three times as long
-        let mut bytes: Vec<u8> = Vec::with_capacity(64 * self.nodes.len());
-        let mut put = |word: u64| bytes.extend_from_slice(&word.to_le_bytes());
-        // a node on the walk and which of its inputs comes next
-        let mut walk: Vec<(ValueId, u32)> = Vec::with_capacity(64);
-        for output in &self.outputs {
-            if number[output.index()] == NEW {
-                walk.push((*output, 0));
-            }
-            while let Some((id, place)) = walk.last_mut() {
-                let (id, inputs) = (*id, self.inputs(*id));
-                if let Some(input) = inputs.get(*place as usize) {
-                    *place += 1;
-                    if number[input.index()] == NEW {
-                        walk.push((*input, 0));
-                    }
-                    continue;
-                }
-                walk.pop();
-                number[id.index()] = next;
-                next += 1;
-                self.node(id).op.feed(&mut put);
-                put(inputs.len() as u64);
-                for input in inputs {
-                    put(u64::from(number[input.index()]));
-                }
-            }
-        }
-        put(u64::MAX);
-        for output in &self.outputs {
-            put(u64::from(number[output.index()]));
-        }
-        Fingerprint::of(&bytes)
     }
 }
 

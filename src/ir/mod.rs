@@ -8,6 +8,7 @@
 
 pub mod dot;
 pub mod graph;
+pub mod identity;
 pub mod ops;
 pub mod params;
 pub mod shape;

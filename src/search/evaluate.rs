@@ -7,6 +7,7 @@ use crate::blocks::{self, Names, Program};
 use crate::cost::{self, Totals};
 use crate::device::DeviceModel;
 use crate::fuse::{self, FuseRules, Kernel, KernelKind};
+use crate::ir::identity;
 use crate::space::ast::DecisionId;
 use crate::space::{Assignment, Space};
 use std::sync::atomic::AtomicBool;
@@ -43,6 +44,7 @@ pub struct Scratch {
     totals: cost::Scratch,
     fusion: fuse::Scratch,
     kernels: Vec<Kernel>,
+    identity: identity::Scratch,
 }
 
 impl<'a> Costs<'a> {
@@ -130,7 +132,7 @@ impl<'a> Costs<'a> {
                 }
             }
         }
-        Ok((graph.fingerprint(), values))
+        Ok((graph.fingerprint_with(&mut scratch.identity), values))
     }
 
     /// The kernels of a network that a device's profile does not cover.
