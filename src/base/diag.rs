@@ -39,6 +39,24 @@ pub struct Diagnostic {
     pub related: Vec<(JsonPath, String)>,
     /// What to do about it.
     pub hints: Vec<String>,
+    /// Changes that have been tried and help, each of several values that are set together.
+    pub fits: Vec<Vec<Fit>>,
+}
+
+/// One value that would fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fit {
+    /// Where: a path into the document, or `in.c`, `in.h`, `in.w` for the first input of the node in question.
+    pub at: String,
+    /// What to put there; `null` where something is to be left out.
+    pub value: serde_json::Value,
+}
+
+impl Fit {
+    /// `value` at `at`.
+    pub fn new(at: String, value: serde_json::Value) -> Self {
+        Self { at, value }
+    }
 }
 
 impl Diagnostic {
@@ -52,6 +70,7 @@ impl Diagnostic {
             notes: Vec::new(),
             related: Vec::new(),
             hints: Vec::new(),
+            fits: Vec::new(),
         }
     }
 

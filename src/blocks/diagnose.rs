@@ -8,7 +8,6 @@ use super::walk::{MAX_DEPTH, MAX_STEPS};
 use crate::base::diag::Diagnostic;
 use crate::base::path::JsonPath;
 use crate::expr::{Ref, Scalar, Scope};
-use crate::ir::ShapeError;
 use crate::space::ast::{Condition, Declared, Origin, Val};
 use crate::space::signature::ParamDef;
 use crate::space::{Assignment, Context, Space, ValueError};
@@ -70,10 +69,7 @@ impl Place<'_> {
         if !error.at.is_empty() {
             problem = problem.note(format!("in node {}", error.at));
         }
-        if let Some(hint) = error.kind().hint() {
-            problem = problem.hint(hint);
-        }
-        if let super::lower::LowerErrorKind::Shape(ShapeError::TooManyNodes { .. }) = error.kind() {
+        if error.is_too_many() {
             problem = problem.hint("fewer repeats, layers or branches make fewer nodes");
         }
         Box::new(problem)

@@ -1,6 +1,6 @@
 //! What a block sees while it becomes nodes, and how it says that it cannot.
 
-use crate::ir::graph::GraphBuilder;
+use crate::ir::graph::{GraphBuilder, MAX_NODES};
 use crate::ir::ops::{Act, BatchNorm, Conv, GlobalPool, PoolKind};
 use crate::ir::{Op, Shape, ShapeError, ValueId};
 
@@ -175,6 +175,12 @@ impl LowerError {
     pub fn kind(&self) -> &LowerErrorKind {
         &self.kind
     }
+
+    /// Whether the network as a whole grew too large.
+    pub(super) fn is_too_many(&self) -> bool {
+        let kind = LowerErrorKind::Shape(ShapeError::TooManyNodes { limit: MAX_NODES });
+        *self.kind == kind
+    }
 }
 
 impl From<LowerErrorKind> for LowerError {
@@ -254,7 +260,7 @@ pub enum LowerErrorKind {
 /// `Ok` where `value - base` is a positive multiple of `divisor`.
 ///
 /// # Errors
-/// [`LowerErrorKind::Indivisible`], blamed on `slot`; the hint names the nearest widths that fit.
+/// [`LowerErrorKind::Indivisible`], blamed on `slot`.
 pub fn divisible(
     slot: Option<usize>,
     (what, value): (&'static str, u32),
@@ -297,27 +303,6 @@ impl LowerErrorKind {
                 (value - base) % divisor
             )),
             Self::Indivisible { value, base, .. } => Some(format!("{value} is not above {base}")),
-            _ => None,
-        }
-    }
-
-    /// What would fit.
-    pub(super) fn hint(&self) -> Option<String> {
-        match *self {
-            Self::Indivisible {
-                value,
-                base,
-                divisor,
-                ..
-            } if divisor > 0 => {
-                let below = base + value.saturating_sub(base) / divisor * divisor;
-                let above = below.saturating_add(divisor);
-                Some(if below > base {
-                    format!("nearest widths that fit are {below} and {above}")
-                } else {
-                    format!("the smallest width that fits is {above}")
-                })
-            }
             _ => None,
         }
     }

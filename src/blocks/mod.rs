@@ -21,6 +21,7 @@ mod diagnose;
 mod lower;
 mod program;
 mod registry;
+mod suggest;
 mod values;
 mod walk;
 

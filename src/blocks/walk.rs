@@ -1,6 +1,8 @@
 //! From an assignment to a graph: one pass over the resolved nodes. Without names it makes no string, reads no JSON,
 //! and allocates nothing but the graph itself, whose memory the next one takes over.
 
+mod trial;
+
 use super::args::{Arg, Args};
 use super::check::{Literal, fit};
 use super::diagnose::{self, Place};
@@ -63,11 +65,11 @@ impl Program {
     /// what follows has no shape.
     pub fn lower(&self, assignment: &Assignment, names: Names) -> Result<Graph, Diagnostics> {
         let mut scratch = Scratch::default();
-        self.lower_into(&mut scratch, assignment, names)?;
+        self.walk(&mut scratch, assignment, names, true)?;
         Ok(scratch.take())
     }
 
-    /// As [`lower`](Self::lower), in memory that is used again and again.
+    /// As [`lower`](Self::lower), in memory that is used again and again. What would fit is not looked for.
     ///
     /// # Errors
     /// As [`lower`](Self::lower).
@@ -76,6 +78,16 @@ impl Program {
         scratch: &'s mut Scratch,
         assignment: &Assignment,
         names: Names,
+    ) -> Result<&'s Graph, Diagnostics> {
+        self.walk(scratch, assignment, names, false)
+    }
+
+    fn walk<'s>(
+        &self,
+        scratch: &'s mut Scratch,
+        assignment: &Assignment,
+        names: Names,
+        explain: bool,
     ) -> Result<&'s Graph, Diagnostics> {
         let named = names == Names::On;
         let graph = std::mem::take(&mut scratch.graph);
@@ -92,6 +104,7 @@ impl Program {
             steps: 0,
             depth: 0,
             name_bytes: 0,
+            explain,
         };
         let outputs = walk.net();
         let (mut builder, prefix) = walk.lower.into_parts();
@@ -158,6 +171,8 @@ struct Walk<'p, 's> {
     steps: u32,
     depth: u32,
     name_bytes: usize,
+    /// Whether to look for what would fit where something does not.
+    explain: bool,
 }
 
 impl<'p> Walk<'p, '_> {
@@ -421,7 +436,26 @@ impl<'p> Walk<'p, '_> {
                     let param = name.map(|p| (p.name, val));
                     let mut place = self.place(frame, origin);
                     place.scope.input = self.context(frame, own).scope.input;
-                    place.block(def.name, param, &error)
+                    let mut problem = place.block(def.name, param, &error);
+                    if self.explain && !error.is_too_many() {
+                        let path = |slot: usize| match (args.get(slot), def.params.get(slot)) {
+                            (Some(Slot::Open(open)), _) => self.program.space.path(open.origin),
+                            (Some(Slot::Known(_, Some(origin))), _) => {
+                                self.program.space.path(*origin)
+                            }
+                            (_, Some(param)) => {
+                                self.program.space.path(node.origin).key(param.name)
+                            }
+                            (_, None) => self.program.space.path(node.origin),
+                        };
+                        let failed = trial::Listed {
+                            def,
+                            values: &values,
+                            inputs,
+                        };
+                        self.mend_listed(&failed, path, &error, &mut problem);
+                    }
+                    problem
                 })
             }
             Kind::Declared { block, args } => self.call(node, *block, args, inputs, frame),
@@ -456,10 +490,7 @@ impl<'p> Walk<'p, '_> {
         frame: &Frame,
     ) -> Outcome<ValueId> {
         let program = self.program;
-        let (Some(declared), Some(body)) = (
-            program.space.ast().blocks.get(block),
-            program.blocks.get(block),
-        ) else {
+        let Some(declared) = program.space.ast().blocks.get(block) else {
             return Err(self.place(frame, node.origin).no_input());
         };
         let first = inputs.first().copied();
@@ -488,38 +519,60 @@ impl<'p> Walk<'p, '_> {
             i: None,
             copies: self.scratch.copies.len(),
         };
+        let mut result = self.inside(block, inputs, &inner, node.origin);
+        if let Err(problem) = &mut result
+            && self.explain
+            && frame.block.is_none()
+        {
+            let values: Vec<Scalar> = self.scratch.slots.get(base..).unwrap_or(&[]).to_vec();
+            let given = values.get(..declared.params.len()).unwrap_or(&values);
+            self.mend_declared(block, inputs, (given, args), node.origin, problem);
+        }
+        self.scratch.slots.truncate(base);
+        result
+    }
+
+    /// The body of a declared block, whose arguments `inner` holds.
+    fn inside(
+        &mut self,
+        block: usize,
+        inputs: &[ValueId],
+        inner: &Frame,
+        origin: Origin,
+    ) -> Outcome<ValueId> {
+        let program = self.program;
+        let (Some(declared), Some(body)) = (
+            program.space.ast().blocks.get(block),
+            program.blocks.get(block),
+        ) else {
+            return Err(self.place(inner, origin).no_input());
+        };
         for condition in &declared.require {
-            let scope = self.context(&inner, None).scope;
+            let scope = self.context(inner, None).scope;
             match condition.expr.eval_bool(&scope) {
                 Ok(true) => {}
                 Ok(false) => {
-                    let place = self.place(&inner, node.origin);
+                    let place = self.place(inner, origin);
                     return Err(place.require(&declared.name, condition));
                 }
                 Err(error) => {
-                    let place = self.place(&inner, condition.origin);
+                    let place = self.place(inner, condition.origin);
                     return Err(place.value("require", error.into()));
                 }
             }
         }
-        let result = self
-            .body(body, inputs, &inner, node.origin)
+        self.body(body, inputs, inner, origin)
             .map_err(|mut problem| {
-                let path = program.space.path(node.origin);
                 if problem.related.len() < 4 {
-                    let with = diagnose::arguments(
-                        &program.space,
-                        declared,
-                        self.scratch.slots.get(base..).unwrap_or(&[]),
-                    );
+                    let path = program.space.path(origin);
+                    let slots = self.scratch.slots.get(inner.slots..).unwrap_or(&[]);
+                    let with = diagnose::arguments(&program.space, declared, slots);
                     problem
                         .related
                         .push((path, format!("block {} is used here{with}", declared.name)));
                 }
                 problem
-            });
-        self.scratch.slots.truncate(base);
-        result
+            })
     }
 
     fn input_shape(&self, x: ValueId) -> [i64; 3] {

@@ -125,6 +125,16 @@ fn diagnostic_json(d: &Diagnostic) -> Value {
         .iter()
         .map(|(path, label)| json!({"path": path.to_string(), "label": label}))
         .collect();
+    let fits: Vec<Value> = d
+        .fits
+        .iter()
+        .map(|change| {
+            change
+                .iter()
+                .map(|f| (f.at.clone(), f.value.clone()))
+                .collect()
+        })
+        .collect();
     json!({
         "severity": match d.severity { Severity::Error => "error", Severity::Warning => "warning" },
         "path": d.path.to_string(),
@@ -134,6 +144,7 @@ fn diagnostic_json(d: &Diagnostic) -> Value {
         "notes": d.notes,
         "related": related,
         "hints": d.hints,
+        "fits": fits,
     })
 }
 

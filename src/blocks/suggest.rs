@@ -1,0 +1,333 @@
+//! What would fit: parameters of a failing node, and the width and size of its input, are changed until the node can be
+//! made. So a suggestion has been tried before it is told. Off the hot path, and bounded.
+
+/// Values tried in order of distance, on each side of what stands there.
+const NEAR: i64 = 300;
+
+/// Parameters that are changed together at most.
+const TOGETHER: usize = 3;
+
+/// Attempts at most.
+const TRIES: usize = 20_000;
+
+/// Nodes made at most.
+const NODES: usize = 400_000;
+
+/// The value of something that can be changed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Setting {
+    /// Left out, without a default.
+    Unset,
+    Int(i64),
+    Real(f64),
+    Bool(bool),
+    /// Position among the words that it takes.
+    Word(usize),
+    Pair([i64; 2]),
+}
+
+/// Which values it takes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Range {
+    Int(i64, i64),
+    Real(f64, f64),
+    Bool,
+    /// How many words there are.
+    Word(usize),
+    Pair(i64, i64),
+}
+
+/// Something that can be changed.
+#[derive(Debug)]
+pub(super) struct Knob {
+    pub range: Range,
+    pub now: Setting,
+    /// Where counting starts for one that is left out.
+    pub guess: i64,
+    /// Whether leaving it out is a change too.
+    pub optional: bool,
+}
+
+/// Why an attempt failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// Which rule, without the numbers of this attempt.
+    pub rule: String,
+    /// The knob to blame.
+    pub blamed: Option<usize>,
+    /// Values of that knob that the rule itself names.
+    pub named: Vec<i64>,
+    /// Nodes made before it failed.
+    pub nodes: usize,
+}
+
+/// Changes that together make the node possible: knobs and what to set them to.
+pub(super) type Change = Vec<(usize, Setting)>;
+
+/// Alternatives, best first; none where nothing near enough helps.
+pub(super) fn search(
+    knobs: &[Knob],
+    failure: &Failure,
+    attempt: &mut dyn FnMut(&[Setting]) -> Result<usize, Failure>,
+) -> Vec<Change> {
+    let mut search = Search {
+        knobs,
+        attempt,
+        settings: knobs.iter().map(|k| k.now).collect(),
+        tries: 0,
+        nodes: 0,
+    };
+    search.solve(failure, TOGETHER)
+}
+
+struct Search<'a> {
+    knobs: &'a [Knob],
+    attempt: &'a mut dyn FnMut(&[Setting]) -> Result<usize, Failure>,
+    settings: Vec<Setting>,
+    tries: usize,
+    nodes: usize,
+}
+
+/// What became of one side of a knob: the nearest value that fits, or the nearest that fails by another rule.
+enum Side {
+    Fits(Setting),
+    Moves(Setting, Failure),
+    Nothing,
+}
+
+impl Search<'_> {
+    fn solve(&mut self, failure: &Failure, left: usize) -> Vec<Change> {
+        let blamed = failure.blamed;
+        let others = (0..self.knobs.len()).filter(|k| Some(*k) != blamed);
+        let order: Vec<usize> = blamed.into_iter().chain(others).collect();
+        let mut moves = Vec::new();
+        for knob in order {
+            let mut found = Vec::new();
+            for side in self.sides(knob, failure) {
+                match side {
+                    Side::Fits(setting) => found.push(vec![(knob, setting)]),
+                    Side::Moves(setting, next) => moves.push((knob, setting, next)),
+                    Side::Nothing => {}
+                }
+            }
+            if !found.is_empty() {
+                return found;
+            }
+        }
+        if left <= 1 {
+            return Vec::new();
+        }
+        for (knob, setting, next) in moves {
+            let Some(place) = self.settings.get_mut(knob) else {
+                continue;
+            };
+            let before = std::mem::replace(place, setting);
+            let rest = self.solve(&next, left - 1);
+            if let Some(place) = self.settings.get_mut(knob) {
+                *place = before;
+            }
+            if let Some(mut rest) = rest.into_iter().next()
+                && rest.iter().all(|(k, _)| *k != knob)
+            {
+                rest.insert(0, (knob, setting));
+                return vec![rest];
+            }
+        }
+        Vec::new()
+    }
+
+    fn sides(&mut self, knob: usize, failure: &Failure) -> Vec<Side> {
+        let Some(&Knob {
+            range,
+            guess,
+            optional,
+            ..
+        }) = self.knobs.get(knob)
+        else {
+            return Vec::new();
+        };
+        let now = self.settings.get(knob).copied().unwrap_or(Setting::Unset);
+        let named: &[i64] = match failure.blamed {
+            Some(blamed) if blamed == knob => &failure.named,
+            _ => &[],
+        };
+        let mut lists = match range {
+            Range::Int(min, max) => {
+                let (start, unset) = match now {
+                    Setting::Int(x) => (x, None),
+                    _ => (guess, Some(guess)),
+                };
+                let [below, above] = around(start, min, max, named);
+                let below = unset.into_iter().chain(below);
+                [
+                    below.map(Setting::Int).collect(),
+                    above.into_iter().map(Setting::Int).collect::<Vec<_>>(),
+                ]
+            }
+            Range::Pair(min, max) => {
+                let [a, b] = match now {
+                    Setting::Pair(pair) => pair,
+                    _ => [guess; 2],
+                };
+                let [below, _] = around(a.max(b), min, max, &[]);
+                let [_, above] = around(a.min(b), min, max, &[]);
+                let below = below.iter().map(|x| [a.min(*x), b.min(*x)]);
+                let above = above.iter().map(|x| [a.max(*x), b.max(*x)]);
+                let unset = (now == Setting::Unset).then_some([guess; 2]);
+                [
+                    unset.into_iter().chain(below).map(Setting::Pair).collect(),
+                    above.map(Setting::Pair).collect(),
+                ]
+            }
+            Range::Real(min, max) => {
+                let start = match now {
+                    Setting::Real(x) => x,
+                    _ => min.max(0.0),
+                };
+                // twentieths, nearest first
+                let nearest = (start * 20.0).round() as i64;
+                let real = |k: i64| k as f64 / 20.0;
+                let within = |x: &f64| *x >= min && *x <= max;
+                let below = (0..=20).map(|d| real(nearest - d)).filter(within);
+                let above = (0..=20).map(|d| real(nearest + d)).filter(within);
+                [
+                    below.filter(|x| *x < start).map(Setting::Real).collect(),
+                    above.filter(|x| *x > start).map(Setting::Real).collect(),
+                ]
+            }
+            Range::Bool => [vec![Setting::Bool(now != Setting::Bool(true))], Vec::new()],
+            Range::Word(count) => {
+                let others = (0..count).map(Setting::Word).filter(|w| *w != now);
+                [others.collect(), Vec::new()]
+            }
+        };
+        if optional && now != Setting::Unset {
+            lists[0].push(Setting::Unset);
+        }
+        lists.map(|list| self.first(knob, list, failure)).into()
+    }
+
+    /// The first of these that fits.
+    fn first(&mut self, knob: usize, list: Vec<Setting>, failure: &Failure) -> Side {
+        let now = self.settings.get(knob).copied().unwrap_or(Setting::Unset);
+        let mut side = Side::Nothing;
+        for setting in list {
+            if self.tries >= TRIES || self.nodes >= NODES {
+                break;
+            }
+            self.tries += 1;
+            if let Some(place) = self.settings.get_mut(knob) {
+                *place = setting;
+            }
+            match (self.attempt)(&self.settings) {
+                Ok(nodes) => {
+                    self.nodes += nodes;
+                    side = Side::Fits(setting);
+                    break;
+                }
+                Err(next) => {
+                    self.nodes += next.nodes;
+                    if matches!(side, Side::Nothing) && next.rule != failure.rule {
+                        side = Side::Moves(setting, next);
+                    }
+                }
+            }
+        }
+        if let Some(place) = self.settings.get_mut(knob) {
+            *place = now;
+        }
+        side
+    }
+}
+
+/// Whole numbers below and above `start`, nearest first: those named, then all that are near, then by doubling.
+fn around(start: i64, min: i64, max: i64, named: &[i64]) -> [Vec<i64>; 2] {
+    let within = |x: &i64| *x >= min && *x <= max;
+    let near = 1..=NEAR;
+    let doubled = || (1..24).map(|k| 1i64 << k);
+    let below = named.iter().copied().filter(|x| *x < start);
+    let below = below
+        .chain(near.clone().map(|d| start - d))
+        .chain(doubled().map(|k| start / k))
+        .filter(within);
+    let above = named.iter().copied().filter(|x| *x > start);
+    let above = above
+        .chain(near.map(|d| start + d))
+        .chain(doubled().map(|k| start.saturating_mul(k)))
+        .filter(within);
+    [below.collect(), above.collect()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int(now: i64) -> Knob {
+        Knob {
+            range: Range::Int(1, 1 << 20),
+            now: Setting::Int(now),
+            guess: 1,
+            optional: false,
+        }
+    }
+
+    fn failure(rule: &str, blamed: usize) -> Failure {
+        Failure {
+            rule: rule.to_owned(),
+            blamed: Some(blamed),
+            named: Vec::new(),
+            nodes: 1,
+        }
+    }
+
+    /// `a` must be a multiple of `b` and above `c`.
+    fn attempt(settings: &[Setting]) -> Result<usize, Failure> {
+        let [Setting::Int(a), Setting::Int(b), Setting::Int(c)] = *settings else {
+            panic!("{settings:?}")
+        };
+        match (a % b, a > c) {
+            (0, true) => Ok(1),
+            (0, false) => Err(failure("above", 2)),
+            _ => Err(failure("multiple", 0)),
+        }
+    }
+
+    #[test]
+    fn the_nearest_on_both_sides_are_found() {
+        let knobs = [int(50), int(8), int(3)];
+        let found = search(&knobs, &failure("multiple", 0), &mut attempt);
+        assert_eq!(
+            found,
+            [vec![(0, Setting::Int(48))], vec![(0, Setting::Int(56))]]
+        );
+    }
+
+    #[test]
+    fn two_rules_are_mended_together() {
+        // 50 is no multiple, and below 60: a width that is both lies near, so one change does
+        let knobs = [int(50), int(8), int(60)];
+        let found = search(&knobs, &failure("multiple", 0), &mut attempt);
+        assert_eq!(found, [vec![(0, Setting::Int(64))]]);
+        // far away, so the other parameter has to give way too
+        let knobs = [int(50), int(8), int(100_000)];
+        let found = search(&knobs, &failure("multiple", 0), &mut attempt);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let mut settings = [50, 8, 100_000].map(Setting::Int);
+        for (knob, setting) in &found[0] {
+            settings[*knob] = *setting;
+        }
+        assert!(attempt(&settings).is_ok(), "{found:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_mended_ends() {
+        let mut tries = 0;
+        let knobs = [int(5), int(7), int(9)];
+        let found = search(&knobs, &failure("never", 0), &mut |_| {
+            tries += 1;
+            Err(failure("never", 0))
+        });
+        assert!(found.is_empty());
+        assert!(tries <= TRIES, "{tries}");
+    }
+}
