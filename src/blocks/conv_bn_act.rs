@@ -3,8 +3,8 @@
 use super::args::ACTS;
 use super::lower::one;
 use super::ops::same_padding;
-use super::registry::{BlockDef, int, optional, or, pair, word};
-use crate::ir::ops::Conv;
+use super::registry::{BlockDef, int, optional, or, pair, real, word};
+use crate::ir::ops::{BatchNorm, Conv, Real};
 use crate::space::signature::NodeKind;
 
 pub(super) static DEF: BlockDef = BlockDef {
@@ -33,6 +33,12 @@ pub(super) static DEF: BlockDef = BlockDef {
             1,
         ),
         word("act", ACTS, "Activation."),
+        real(
+            "eps",
+            (0.0, 1.0),
+            1e-5,
+            "Added to the variance by the norm.",
+        ),
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;
@@ -48,7 +54,8 @@ pub(super) static DEF: BlockDef = BlockDef {
             groups: args.int(5),
             bias: false,
         };
-        l.conv_bn("", conv, args.act(6), x)
+        let eps = Real(args.real(7));
+        l.conv_norm("", conv, BatchNorm { eps }, args.act(6), x)
     },
     example: r#"{"block": "conv_bn_act", "out_channels": 48, "kernel_size": 3, "stride": 2, "act": "hswish"}"#,
 };

@@ -106,9 +106,24 @@ impl Lower {
         act: Option<Act>,
         x: ValueId,
     ) -> Result<ValueId, LowerError> {
+        self.conv_norm(name, conv, BatchNorm::default(), act, x)
+    }
+
+    /// The same with a norm of its own.
+    ///
+    /// # Errors
+    /// Where the convolution does not fit.
+    pub fn conv_norm(
+        &mut self,
+        name: &str,
+        conv: Conv,
+        norm: BatchNorm,
+        act: Option<Act>,
+        x: ValueId,
+    ) -> Result<ValueId, LowerError> {
         self.scope(name, |l| {
             let x = l.push("conv", conv, &[x])?;
-            let x = l.push("bn", BatchNorm::default(), &[x])?;
+            let x = l.push("bn", norm, &[x])?;
             match act {
                 Some(act) => l.push("act", act, &[x]),
                 None => Ok(x),

@@ -1,7 +1,8 @@
 //! Squeeze and excitation.
 
+use super::args::ACTS;
 use super::lower::one;
-use super::registry::{BlockDef, int, or, word};
+use super::registry::{BlockDef, int, optional, or, word};
 use crate::ir::ops::{Act, Conv, Mul};
 use crate::space::signature::NodeKind;
 
@@ -10,10 +11,11 @@ pub(super) static DEF: BlockDef = BlockDef {
     kind: NodeKind::Block,
     doc: "Squeeze and excitation: scales each channel by a gate made from all channels' means.",
     shapes: "[c, h, w] -> [c, h, w]",
-    formula: "x * gate(W2 relu(W1 gap(x) + b1) + b2), W1 from c to div(c / reduction, divisor), W2 back; \
+    formula: "x * gate(W2 act(W1 gap(x) + b1) + b2), W1 from c to div(c / reduction, divisor), W2 back; \
               div(v, q) = max(q, floor((v + q / 2) / q) q), and q more where that is below 0.9 v",
     source: "Squeeze-and-Excitation, arXiv 1709.01507, with the defaults; GhostNet's form (Efficient-AI-Backbones) with \
-             reduction 4, divisor 4 and hsigmoid. Where c / reduction is whole, divisor 1 leaves it as it is.",
+             reduction 4, divisor 4 and hsigmoid. Where c / reduction is whole, divisor 1 leaves it as it is. EfficientNet and \
+             RegNetY take the hidden width from the input of the block around it.",
     params: &[
         or(int("reduction", 1, "Input width over hidden width."), 16),
         or(
@@ -21,18 +23,29 @@ pub(super) static DEF: BlockDef = BlockDef {
             1,
         ),
         word("gate", &["sigmoid", "hsigmoid"], "Function of the gate."),
+        optional(int(
+            "hidden_channels",
+            1,
+            "Hidden width. Left out: that of the formula, from reduction and divisor.",
+        )),
+        word("act", ACTS, "Activation of the hidden layer."),
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;
         let c = l.channels(x);
-        let hidden = hidden_width(c, args.int(0), args.int(1));
+        let hidden = args
+            .int_opt(3)
+            .unwrap_or_else(|| hidden_width(c, args.int(0), args.int(1)));
         let act = match args.word(2) {
             0 => Act::Sigmoid,
             _ => Act::Hsigmoid,
         };
         let gate = l.global_avg("pool", x)?;
         let gate = l.push("reduce", Conv::same(hidden, 1, 1).biased(), &[gate])?;
-        let gate = l.push("act", Act::Relu, &[gate])?;
+        let gate = match args.act(4) {
+            Some(act) => l.push("act", act, &[gate])?,
+            None => gate,
+        };
         let gate = l.push("expand", Conv::same(c, 1, 1).biased(), &[gate])?;
         let gate = l.push("gate", act, &[gate])?;
         l.push("scale", Mul, &[x, gate])
