@@ -1,13 +1,13 @@
 //! Reads documents, with `--set` applied.
 
 use super::failure::{Failure, Result};
+use crate::base::diag::Diagnostic;
 use crate::base::diag::nearest;
-use crate::base::diag::{Diagnostic, Diagnostics};
 use crate::base::path::JsonPath;
 use crate::blocks::{Names, Program};
 use crate::device::{BUILT_IN, DeviceErrorKind, DeviceModel};
 use crate::ir::Graph;
-use crate::space::Space;
+use crate::space::{Assignment, Space};
 use anyhow::Context;
 use std::path::Path;
 
@@ -37,26 +37,14 @@ pub fn read_text(path: &Path) -> Result<String> {
 
 /// Reads a document and fixes the decisions that `sets` names (`NAME=VALUE`).
 pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
+    read(path)?.fix(&pairs(sets)?)
+}
+
+/// Reads a document.
+pub fn read(path: &Path) -> Result<Loaded> {
     let file = path.display().to_string();
     let text = read_text(path)?;
-    let problems = |d: Diagnostics| Failure::invalid(&file, d);
-    let (space, program) = crate::blocks::load(&text).map_err(problems)?;
-    if sets.is_empty() {
-        return Ok(Loaded {
-            file,
-            space,
-            program,
-        });
-    }
-    let mut pairs = Vec::new();
-    for set in sets {
-        let (name, value) = set
-            .split_once('=')
-            .ok_or_else(|| Failure::Usage(format!("--set {set}: expected NAME=VALUE")))?;
-        pairs.push((name.trim(), value.trim()));
-    }
-    let space = space.fix(&pairs).map_err(problems)?;
-    let program = Program::compile(&space).map_err(problems)?;
+    let (space, program) = crate::blocks::load(&text).map_err(|d| Failure::invalid(&file, d))?;
     Ok(Loaded {
         file,
         space,
@@ -64,25 +52,61 @@ pub fn load(path: &Path, sets: &[String]) -> Result<Loaded> {
     })
 }
 
+/// Names and values of `NAME=VALUE`.
+pub fn pairs<'a>(sets: &'a [String]) -> Result<Vec<(&'a str, &'a str)>> {
+    let pair = |set: &'a String| match set.split_once('=') {
+        Some((name, value)) => Ok((name.trim(), value.trim())),
+        None => Err(Failure::Usage(format!("--set {set}: expected NAME=VALUE"))),
+    };
+    sets.iter().map(pair).collect()
+}
+
+impl Loaded {
+    /// The same with some decisions fixed.
+    pub fn fix(self, pairs: &[(&str, &str)]) -> Result<Self> {
+        if pairs.is_empty() {
+            return Ok(self);
+        }
+        let problems = |d| Failure::invalid(&self.file, d);
+        let space = self.space.fix(pairs).map_err(problems)?;
+        let program = Program::compile(&space).map_err(problems)?;
+        Ok(Self {
+            space,
+            program,
+            ..self
+        })
+    }
+}
+
 /// As [`load`], and refuses what still has decisions. The graph has names.
 pub fn load_net(path: &Path, sets: &[String]) -> Result<(Loaded, Graph)> {
     let loaded = load(path, sets)?;
+    let assignment = the_only(&loaded.file, &loaded.space)?.ok_or_else(|| none(&loaded.file))?;
+    let graph = lower(&loaded, &assignment)?;
+    Ok((loaded, graph))
+}
+
+/// A network of a document; the graph has names.
+pub fn lower(loaded: &Loaded, assignment: &Assignment) -> Result<Graph> {
     let invalid = |d| Failure::invalid(&loaded.file, loaded.space.locate(d));
-    let mut assignments = loaded.space.assignments();
+    loaded.program.lower(assignment, Names::On).map_err(invalid)
+}
+
+/// No network meets the constraints of a document.
+pub fn none(file: &str) -> Failure {
+    Failure::Infeasible(format!("{file}: the constraints turn down every network"))
+}
+
+/// The only assignment of a space; `None` where the constraints turn it down.
+pub fn the_only(file: &str, space: &Space) -> Result<Option<Assignment>> {
+    let mut assignments = space.assignments();
     let Some(assignment) = assignments.next() else {
-        return Err(Failure::Infeasible(format!(
-            "{}: the constraints turn down every network",
-            loaded.file
-        )));
+        return Ok(None);
     };
     if assignments.next().is_none() {
-        let graph = loaded
-            .program
-            .lower(&assignment, Names::On)
-            .map_err(invalid)?;
-        return Ok((loaded, graph));
+        return Ok(Some(assignment));
     }
-    let decisions = loaded.space.decisions();
+    let decisions = space.decisions();
     let open = assignment
         .active()
         .filter_map(|(id, _)| decisions.get(id.0 as usize));
@@ -92,15 +116,25 @@ pub fn load_net(path: &Path, sets: &[String]) -> Result<(Loaded, Graph)> {
         .collect();
     let names = open.iter().take(8).copied().collect::<Vec<_>>().join(", ");
     let more = if open.len() > 8 { ", ..." } else { "" };
+    let are = if open.len() == 1 {
+        "decision is"
+    } else {
+        "decisions are"
+    };
     let problem = Diagnostic::error(
         JsonPath::root(),
         format!(
-            "a single network is needed, but {} decisions are open: {names}{more}",
+            "a single network is needed, but {} {are} open: {names}{more}",
             open.len()
         ),
     )
-    .hint("fix them with --set NAME=VALUE, or draw networks with `blocksmith sample`");
-    Err(invalid(problem.into()))
+    .hint(match open.as_slice() {
+        [one] => format!(
+            "fix it with --set NAME=VALUE, or see its values side by side with `blocksmith show {file} --compare {one}`"
+        ),
+        _ => "fix them with --set NAME=VALUE, or draw networks with `blocksmith sample`".to_owned(),
+    });
+    Err(Failure::invalid(file, space.locate(problem.into())))
 }
 
 /// The device of that name, or of that profile file.

@@ -12,5 +12,5 @@ mod field;
 mod memory;
 mod table;
 
-pub use bound::mem_access_lower_bound;
+pub use bound::{Bounds, mem_access_lower_bound};
 pub use table::{BlockRow, CostError, CostErrorKind, Counts, Layer, Scratch, Totals, Visible};

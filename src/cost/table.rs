@@ -1,5 +1,6 @@
 //! Counts of a network, in total and node by node.
 
+use super::bound::Bounds;
 use super::field::{self, Field};
 use super::memory;
 use crate::ir::ops::{Act, Conv};
@@ -232,6 +233,9 @@ pub struct Layer {
     /// Elements read, written and weighed with. For a convolution as [`Totals::conv_mem_access`] says; for the others
     /// with all their parameters.
     pub mem_access_elems: u64,
+    /// The least that a convolution of its work could move; `None` for other ops.
+    #[serde(skip)]
+    pub bounds: Option<Bounds>,
     /// Activation elements alive while it runs.
     pub alive_elems: u64,
     /// Its part of the network's parameters, 0 to 1; 0 in a network without.
@@ -256,6 +260,11 @@ pub struct BlockRow {
     pub macs: u64,
     /// Elements read, written and weighed with.
     pub mem_access_elems: u64,
+    /// Of those, the convolutions'.
+    pub conv_mem_access_elems: u64,
+    /// The least that its convolutions could move.
+    #[serde(flatten)]
+    pub bounds: Bounds,
     /// Part of the network's multiply-accumulates, 0 to 1; 0 in a network without.
     pub macs_share: f64,
 }
@@ -265,6 +274,8 @@ pub struct BlockRow {
 pub struct Counts {
     /// The sums.
     pub totals: Totals,
+    /// The sums of the bounds of all convolutions, to be held against `totals.mem_access_elems`.
+    pub bounds: Bounds,
     /// A row a node, in the graph's order.
     pub layers: Vec<Layer>,
 }
@@ -290,6 +301,7 @@ impl Counts {
             _ => part as f64 / all as f64,
         };
         let mut layers = Vec::with_capacity(graph.nodes().len());
+        let mut sum = Bounds::default();
         for (id, node) in graph.ids().zip(graph.nodes()) {
             let inputs: Vec<Shape> = graph.inputs(id).iter().map(|x| graph.shape(*x)).collect();
             let first = inputs.first().copied().unwrap_or(node.shape);
@@ -303,10 +315,14 @@ impl Counts {
             if work.other_ops == u64::MAX {
                 return Err(CostError::new(graph, id, CostErrorKind::OtherOps));
             }
-            let mem_access_elems = match &node.op {
-                Op::Conv(conv) if live => Totals::conv_mem_access(conv, first, node.shape),
-                _ => work.elems_in + work.elems_out + work.elems_weight,
+            let (mem_access_elems, bounds) = match &node.op {
+                Op::Conv(conv) if live => (
+                    Totals::conv_mem_access(conv, first, node.shape),
+                    Some(Bounds::of(conv, first, node.shape)),
+                ),
+                _ => (work.elems_in + work.elems_out + work.elems_weight, None),
             };
+            sum.add(bounds.unwrap_or_default());
             layers.push(Layer {
                 name: graph.name(id).to_owned(),
                 op: node.op.name(),
@@ -316,6 +332,7 @@ impl Counts {
                 macs: work.macs,
                 other_ops: work.other_ops,
                 mem_access_elems,
+                bounds,
                 alive_elems: alive[id.index()],
                 params_share: share(params, totals.params),
                 macs_share: share(work.macs, totals.macs),
@@ -323,7 +340,11 @@ impl Counts {
                 inputs,
             });
         }
-        Ok(Self { totals, layers })
+        Ok(Self {
+            totals,
+            bounds: sum,
+            layers,
+        })
     }
 
     /// Sums by the first `depth` parts of the names, in order of first appearance: with depth 1 a row a top-level node
@@ -348,6 +369,10 @@ impl Counts {
             row.params += layer.params;
             row.macs += layer.macs;
             row.mem_access_elems += layer.mem_access_elems;
+            if let Some(bounds) = layer.bounds {
+                row.conv_mem_access_elems += layer.mem_access_elems;
+                row.bounds.add(bounds);
+            }
             row.macs_share += layer.macs_share;
         }
         rows

@@ -117,6 +117,16 @@ impl Space {
         problems.into_result(fixed)
     }
 
+    /// The same space with one decision fixed to the value at `index` of its domain.
+    #[must_use]
+    pub fn fix_at(&self, decision: DecisionId, index: u32) -> Self {
+        let mut fixed = self.clone();
+        if let Some(decision) = fixed.decisions.get_mut(decision.0 as usize) {
+            decision.fixed = (index < decision.count()).then_some(index);
+        }
+        fixed
+    }
+
     /// Positions of given values (any of the spellings of each) in their domains; those fixed already are given too.
     fn read_values(
         &self,

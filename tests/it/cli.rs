@@ -1,5 +1,7 @@
 //! The program as scripts see it: exit codes, stdout that is data and nothing else, closed pipes.
 
+mod show;
+
 use assert_cmd::Command;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -136,72 +138,6 @@ fn usage_errors_end_with_2_and_help_with_0() {
         assert_eq!(code, 0, "{command}");
         assert!(stdout.contains("Usage: blocksmith"), "{command}: {stdout}");
     }
-}
-
-/// Figures of the style guide's golden network and of the published VoVNet-27-slim.
-#[test]
-fn show_gives_the_contract_s_keys_and_published_figures() {
-    let shown = json(0, &["show", SLIM, "--device", "pi5-onnx", "--params"]);
-    assert_eq!(shown["params"], 3_525_736);
-    assert_eq!(shown["macs"], 2_176_695_296u64);
-    assert_eq!(shown["conv_out_elems"], 4_148_144);
-    assert_eq!(shown["mem_access_elems"], 12_641_504);
-    for key in [
-        "name",
-        "macs_conv",
-        "peak_activation_bytes",
-        "receptive_field",
-        "layers",
-    ] {
-        assert!(!shown[key].is_null(), "{key}");
-    }
-    let device = &shown["devices"]["pi5-onnx"];
-    let number = |key: &str| {
-        device[key]
-            .as_f64()
-            .unwrap_or_else(|| panic!("{key}: {device}"))
-    };
-    assert!(
-        number("latency_lo_s") < number("latency_s")
-            && number("latency_s") < number("latency_hi_s")
-    );
-    assert!(number("energy_j") > 0.0);
-    let parts = device["by_class"].as_object().unwrap();
-    let sum: f64 = parts
-        .values()
-        .map(|c| c["latency_s"].as_f64().unwrap())
-        .sum();
-    assert!((sum / number("latency_s") - 1.0).abs() < 1e-9);
-    let parameters = shown["parameters"].as_array().unwrap();
-    let learnable = |p: &&Value| !p["name"].as_str().unwrap().contains("running_");
-    let elems = |p: &Value| {
-        p["shape"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|n| n.as_u64().unwrap())
-            .product::<u64>()
-    };
-    assert_eq!(
-        parameters.iter().filter(learnable).map(elems).sum::<u64>(),
-        3_525_736
-    );
-}
-
-#[test]
-fn show_needs_a_single_network_and_takes_one_from_a_family() {
-    let family = "search_spaces/lite_osa.json";
-    let refused = json(3, &["show", family]);
-    let problem = &refused["error"]["files"][0]["diagnostics"][0];
-    assert!(
-        problem["message"]
-            .as_str()
-            .unwrap()
-            .contains("decisions are open"),
-        "{refused}"
-    );
-    let (_, stdout, _) = run(&["sample", "--help"]);
-    assert!(stdout.contains("--set"));
 }
 
 #[test]
