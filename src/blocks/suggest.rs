@@ -46,6 +46,8 @@ pub(super) struct Knob {
     pub guess: i64,
     /// Whether leaving it out is a change too.
     pub optional: bool,
+    /// Its default.
+    pub usual: Option<Setting>,
 }
 
 /// Why an attempt failed.
@@ -101,7 +103,7 @@ impl Search<'_> {
         let others = (0..self.knobs.len()).filter(|k| Some(*k) != blamed);
         let order: Vec<usize> = blamed.into_iter().chain(others).collect();
         let mut moves = Vec::new();
-        for knob in order {
+        for &knob in &order {
             let mut found = Vec::new();
             for side in self.sides(knob, failure) {
                 match side {
@@ -118,22 +120,40 @@ impl Search<'_> {
             return Vec::new();
         }
         for (knob, setting, next) in moves {
-            let Some(place) = self.settings.get_mut(knob) else {
-                continue;
-            };
-            let before = std::mem::replace(place, setting);
-            let rest = self.solve(&next, left - 1);
-            if let Some(place) = self.settings.get_mut(knob) {
-                *place = before;
+            if let Some(change) = self.after(knob, setting, &next, left) {
+                return vec![change];
             }
-            if let Some(mut rest) = rest.into_iter().next()
-                && rest.iter().all(|(k, _)| *k != knob)
+        }
+        // the default of one, where it does not help by itself, may leave room for another
+        for knob in order {
+            let usual = self.knobs.get(knob).and_then(|k| k.usual);
+            if let Some(setting) = usual
+                && self.settings.get(knob) != Some(&setting)
+                && let Some(change) = self.after(knob, setting, failure, left)
             {
-                rest.insert(0, (knob, setting));
-                return vec![rest];
+                return vec![change];
             }
         }
         Vec::new()
+    }
+
+    /// What helps once this knob is set, which by itself does not.
+    fn after(
+        &mut self,
+        knob: usize,
+        setting: Setting,
+        failure: &Failure,
+        left: usize,
+    ) -> Option<Change> {
+        let before = std::mem::replace(self.settings.get_mut(knob)?, setting);
+        let rest = self.solve(failure, left - 1).into_iter().next();
+        *self.settings.get_mut(knob)? = before;
+        let mut change = rest?;
+        // a later change of the same knob takes the place of this one
+        if change.iter().all(|(k, _)| *k != knob) {
+            change.insert(0, (knob, setting));
+        }
+        Some(change)
     }
 
     fn sides(&mut self, knob: usize, failure: &Failure) -> Vec<Side> {
@@ -151,7 +171,7 @@ impl Search<'_> {
             Some(blamed) if blamed == knob => &failure.named,
             _ => &[],
         };
-        let mut lists = match range {
+        let lists = match range {
             Range::Int(min, max) => {
                 let (start, unset) = match now {
                     Setting::Int(x) => (x, None),
@@ -201,10 +221,12 @@ impl Search<'_> {
                 [others.collect(), Vec::new()]
             }
         };
-        if optional && now != Setting::Unset {
-            lists[0].push(Setting::Unset);
+        let mut sides: Vec<Side> = lists.map(|list| self.first(knob, list, failure)).into();
+        let fits = sides.iter().any(|side| matches!(side, Side::Fits(_)));
+        if !fits && optional && now != Setting::Unset {
+            sides.push(self.first(knob, vec![Setting::Unset], failure));
         }
-        lists.map(|list| self.first(knob, list, failure)).into()
+        sides
     }
 
     /// The first of these that fits.
@@ -268,6 +290,7 @@ mod tests {
             now: Setting::Int(now),
             guess: 1,
             optional: false,
+            usual: None,
         }
     }
 

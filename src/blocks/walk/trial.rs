@@ -52,6 +52,7 @@ impl<'p> Walk<'p, '_> {
                 now: setting(*value),
                 guess: guess(param.name, width),
                 optional: !param.required && param.default.is_none(),
+                usual: Some(setting(Arg::default_of(param))).filter(|s| *s != Setting::Unset),
             })
             .collect();
         let own = knobs.len();
@@ -121,6 +122,7 @@ impl<'p> Walk<'p, '_> {
                 },
                 guess: guess(&param.name, width),
                 optional: false,
+                usual: None,
             })
             .collect();
         let own = knobs.len();
@@ -181,9 +183,11 @@ impl<'p> Walk<'p, '_> {
         if found.is_empty() {
             return;
         }
-        // what stands within the body is the block's affair, what stands at its use is the reader's
-        problem.hints.clear();
-        problem.fits.clear();
+        // what fits within the body gives way to what fits at its use
+        if !problem.fits.is_empty() {
+            problem.fits.clear();
+            problem.hints.pop();
+        }
         let words = |knob: usize, word: usize| match declared.params.get(knob).map(|p| &p.kind) {
             Some(DeclaredKind::Word { of }) => of
                 .get(word)
@@ -228,6 +232,7 @@ fn input_knobs(shapes: &[Shape]) -> Vec<Knob> {
         now,
         guess: 1,
         optional: false,
+        usual: None,
     };
     let whole = |x: u32| i64::from(x);
     match shapes.first() {

@@ -1,5 +1,6 @@
 //! Runnable nets against PyTorch's numbers, and against themselves where no other oracle is needed.
 
+mod blocks;
 mod files;
 mod graphs;
 mod net;
