@@ -83,28 +83,10 @@ fn value(name: &str, kind: ParamKind, c: u32, rng: &mut Rng) -> Value {
         } else if rng.random_bool(0.25) {
             c
         } else {
-            [
-                c / 2,
-                2 * c,
-                c + 16,
-                1,
-                2,
-                3,
-                7,
-                8,
-                8,
-                12,
-                16,
-                16,
-                24,
-                30,
-                32,
-                40,
-                48,
-                64,
-                64,
-                80,
-            ][rng.random_range(0..20)]
+            let near = [c / 2, 2 * c, 2 * c, c + 16, c + 16, c + 32, 3 * c];
+            let plain = [1, 2, 7, 8, 8, 12, 16, 16, 24, 30, 32, 40, 48, 64, 64, 80];
+            let k = rng.random_range(0..near.len() + plain.len());
+            near.into_iter().chain(plain).nth(k).unwrap()
         };
         x.clamp(min, max)
     };
