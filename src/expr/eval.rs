@@ -181,6 +181,13 @@ impl Expr {
                     Function::Floor => whole(next()?, f64::floor).map_err(fail),
                     Function::Ceil => whole(next()?, f64::ceil).map_err(fail),
                     Function::Round => whole(next()?, f64::round).map_err(fail),
+                    Function::RoundEven => whole(next()?, f64::round_ties_even).map_err(fail),
+                    Function::Log => real(number(next()?).map_err(fail)?.ln()).map_err(fail),
+                    Function::Pow => {
+                        let (x, y) = (next()?, next()?);
+                        let x = number(x).map_err(fail)?;
+                        real(x.powf(number(y).map_err(fail)?)).map_err(fail)
+                    }
                     Function::Div => {
                         let (a, b) = (next()?, next()?);
                         floor_div(a, b).map_err(fail)
@@ -468,6 +475,26 @@ impl Expr {
                         low: x.low.round(),
                         high: x.high.round(),
                     }),
+                    Function::RoundEven => one(0).map(|x| Interval {
+                        low: x.low.round_ties_even(),
+                        high: x.high.round_ties_even(),
+                    }),
+                    Function::Log => one(0).filter(|x| x.low > 0.0).map(|x| Interval {
+                        low: x.low.ln(),
+                        high: x.high.ln(),
+                    }),
+                    // monotone in each of the two where the base is positive
+                    Function::Pow => {
+                        let (x, y) = (one(0)?, one(1)?);
+                        (x.low > 0.0).then_some(())?;
+                        let f = f64::powf;
+                        Interval::of_corners([
+                            f(x.low, y.low),
+                            f(x.low, y.high),
+                            f(x.high, y.low),
+                            f(x.high, y.high),
+                        ])
+                    }
                     Function::Div => {
                         let (a, b) = (one(0)?, one(1)?);
                         (b.low > 0.0).then_some(())?;

@@ -140,17 +140,23 @@ pub(super) enum Function {
     Floor,
     Ceil,
     Round,
+    RoundEven,
+    Log,
+    Pow,
     Div,
     MakeDivisible,
 }
 
 /// Name, function, fewest and most arguments, and those in words.
-const FUNCTIONS: [(&str, Function, usize, usize, &str); 7] = [
+const FUNCTIONS: [(&str, Function, usize, usize, &str); 10] = [
     ("min", Function::Min, 2, 16, "2 to 16 arguments"),
     ("max", Function::Max, 2, 16, "2 to 16 arguments"),
     ("floor", Function::Floor, 1, 1, "1 argument"),
     ("ceil", Function::Ceil, 1, 1, "1 argument"),
     ("round", Function::Round, 1, 1, "1 argument"),
+    ("round_even", Function::RoundEven, 1, 1, "1 argument"),
+    ("log", Function::Log, 1, 1, "1 argument"),
+    ("pow", Function::Pow, 2, 2, "2 arguments"),
     ("div", Function::Div, 2, 2, "2 arguments"),
     (
         "make_divisible",
