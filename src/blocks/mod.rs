@@ -30,12 +30,14 @@ mod conv_bn_act;
 mod eesp;
 mod eesp_down;
 mod ese;
+mod g_ghost_host;
 mod g_ghost_stage;
 mod ops;
 mod osa;
 mod regnetx_block;
 mod se;
 mod separable_conv;
+mod shuffle_v1_unit;
 mod shuffle_v2_unit;
 
 pub use args::{Arg, Args};

@@ -293,7 +293,7 @@ pub(super) static DROPOUT: BlockDef = op(
 
 pub(super) static ADD: BlockDef = op(
     "add",
-    "Sum of two inputs or more; an axis of 1 is broadcast.",
+    "Sum of two inputs or more; an axis of 1 is broadcast, beside a map a vector is one value a channel.",
     "[c, h, w] x n -> [c, h, w]",
     &[],
     |l, _, inputs| l.push("", Add, inputs),
@@ -302,7 +302,7 @@ pub(super) static ADD: BlockDef = op(
 
 pub(super) static MUL: BlockDef = op(
     "mul",
-    "Product of two inputs or more; an axis of 1 is broadcast.",
+    "Product of two inputs or more; an axis of 1 is broadcast, beside a map a vector is one value a channel.",
     "[c, h, w] x n -> [c, h, w]",
     &[],
     |l, _, inputs| l.push("", Mul, inputs),

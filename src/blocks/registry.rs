@@ -4,7 +4,7 @@ use super::args::Args;
 use super::lower::{Lower, LowerError};
 use super::{
     classifier, conv_bn_act, eesp, eesp_down, ese, g_ghost_stage, ops, osa, regnetx_block, se,
-    separable_conv, shuffle_v2_unit,
+    separable_conv, shuffle_v1_unit, shuffle_v2_unit,
 };
 use crate::ir::ValueId;
 use crate::space::signature::{Literal, NodeKind, ParamDef, ParamKind, Signature};
@@ -88,6 +88,7 @@ pub static BLOCKS: &[&BlockDef] = &[
     &g_ghost_stage::DEF,
     &eesp::DEF,
     &eesp_down::DEF,
+    &shuffle_v1_unit::DEF,
     &shuffle_v2_unit::DEF,
     &classifier::DEF,
 ];

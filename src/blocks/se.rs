@@ -1,8 +1,9 @@
 //! Squeeze and excitation.
 
 use super::args::ACTS;
-use super::lower::one;
+use super::lower::{Lower, LowerError, one};
 use super::registry::{BlockDef, int, optional, or, word};
+use crate::ir::ValueId;
 use crate::ir::ops::{Act, Conv, Mul};
 use crate::space::signature::NodeKind;
 
@@ -11,8 +12,8 @@ pub(super) static DEF: BlockDef = BlockDef {
     kind: NodeKind::Block,
     doc: "Squeeze and excitation: scales each channel by a gate made from all channels' means.",
     shapes: "[c, h, w] -> [c, h, w]",
-    formula: "x * gate(W2 act(W1 gap(x) + b1) + b2), W1 from c to div(c / reduction, divisor), W2 back; \
-              div(v, q) = max(q, floor((v + q / 2) / q) q), and q more where that is below 0.9 v",
+    formula: "x * gate(W2 act(W1 gap(x) + b1) + b2), W1 from c to hidden_channels, W2 back; without hidden_channels it is \
+              div(c / reduction, divisor); div(v, q) = max(q, floor((v + q / 2) / q) q), and q more where that is below 0.9 v",
     source: "Squeeze-and-Excitation, arXiv 1709.01507, with the defaults; GhostNet's form (Efficient-AI-Backbones) with \
              reduction 4, divisor 4 and hsigmoid. Where c / reduction is whole, divisor 1 leaves it as it is. EfficientNet and \
              RegNetY take the hidden width from the input of the block around it.",
@@ -32,29 +33,39 @@ pub(super) static DEF: BlockDef = BlockDef {
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;
-        let c = l.channels(x);
         let hidden = args
             .int_opt(3)
-            .unwrap_or_else(|| hidden_width(c, args.int(0), args.int(1)));
-        let act = match args.word(2) {
+            .unwrap_or_else(|| hidden_width(l.channels(x), args.int(0), args.int(1)));
+        let gate = match args.word(2) {
             0 => Act::Sigmoid,
             _ => Act::Hsigmoid,
         };
-        let gate = l.global_avg("pool", x)?;
-        let gate = l.push("reduce", Conv::same(hidden, 1, 1).biased(), &[gate])?;
-        let gate = match args.act(4) {
-            Some(act) => l.push("act", act, &[gate])?,
-            None => gate,
-        };
-        let gate = l.push("expand", Conv::same(c, 1, 1).biased(), &[gate])?;
-        let gate = l.push("gate", act, &[gate])?;
-        l.push("scale", Mul, &[x, gate])
+        se(l, x, hidden, args.act(4), gate)
     },
     example: r#"{"block": "se", "reduction": 4}"#,
 };
 
+/// The gate on `x`, named in the present scope.
+pub(super) fn se(
+    l: &mut Lower,
+    x: ValueId,
+    hidden: u32,
+    act: Option<Act>,
+    function: Act,
+) -> Result<ValueId, LowerError> {
+    let c = l.channels(x);
+    let gate = l.global_avg("pool", x)?;
+    let mut gate = l.push("reduce", Conv::same(hidden, 1, 1).biased(), &[gate])?;
+    if let Some(act) = act {
+        gate = l.push("act", act, &[gate])?;
+    }
+    let gate = l.push("expand", Conv::same(c, 1, 1).biased(), &[gate])?;
+    let gate = l.push("gate", function, &[gate])?;
+    l.push("scale", Mul, &[x, gate])
+}
+
 /// `div(c / reduction, q)`, exact: `floor((v + q / 2) / q)` with `v = c / reduction` is `(2 c + q r) / (2 q r)`.
-fn hidden_width(c: u32, reduction: u32, divisor: u32) -> u32 {
+pub(super) fn hidden_width(c: u32, reduction: u32, divisor: u32) -> u32 {
     let (c, r, q) = (
         u64::from(c),
         u64::from(reduction.max(1)),

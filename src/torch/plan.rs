@@ -153,7 +153,7 @@ impl Step {
                 return act_in_place(act, x, params);
             }
             for other in ids[1..].iter().filter_map(|id| values[id.index()].as_ref()) {
-                x = x.f_add_(other)?;
+                x = x.f_add_(&spread(other, x.dim() == 4)?)?;
             }
             return Ok(x);
         }
@@ -247,10 +247,19 @@ fn fold(
     xs: &[&Tensor],
     join: impl Fn(&Tensor, &Tensor) -> Result<Tensor, tch::TchError>,
 ) -> Result<Tensor, TorchError> {
+    let map = xs.iter().any(|x| x.dim() == 4);
     // shape inference asks for two inputs or more
-    let mut sum = join(xs[0], xs[1])?;
+    let mut sum = join(&spread(xs[0], map)?, &spread(xs[1], map)?)?;
     for x in &xs[2..] {
-        sum = join(&sum, x)?;
+        sum = join(&sum, &spread(x, map)?)?;
     }
     Ok(sum)
+}
+
+/// A vector beside a map: one value a channel.
+fn spread(x: &Tensor, map: bool) -> Result<Tensor, tch::TchError> {
+    match map && x.dim() == 2 {
+        true => x.f_unsqueeze(-1)?.f_unsqueeze(-1),
+        false => Ok(x.shallow_clone()),
+    }
 }

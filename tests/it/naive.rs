@@ -336,7 +336,7 @@ fn execute(id: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done
                 }
                 acc.unwrap()
             })
-            .vector(args[0].flat)
+            .vector(args.iter().all(|a| a.flat))
         }
         Op::Concat(_) => {
             let mut data = Vec::new();

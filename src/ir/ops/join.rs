@@ -2,11 +2,11 @@
 
 use crate::ir::shape::{Shape, ShapeError};
 
-/// Element-wise sum of two values or more. An axis of 1 is broadcast.
+/// Element-wise sum of two values or more. An axis of 1 is broadcast; beside a map a vector counts as `[n, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Add;
 
-/// Element-wise product of two values or more. An axis of 1 is broadcast.
+/// Element-wise product of two values or more. An axis of 1 is broadcast; beside a map a vector counts as `[n, 1, 1]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Mul;
 
@@ -30,24 +30,20 @@ pub(super) fn infer_broadcast(op: &'static str, inputs: &[Shape]) -> Result<Shap
         (1, n) | (n, 1) => Some(n),
         _ => None,
     };
+    let dims = |shape: Shape| match shape {
+        Shape::Map { c, h, w } => [c, h, w],
+        Shape::Flat { n } => [n, 1, 1],
+    };
     rest.iter().try_fold(first, |left, &right| {
         let joined = match (left, right) {
-            (
-                Shape::Map { c, h, w },
-                Shape::Map {
-                    c: c2,
-                    h: h2,
-                    w: w2,
-                },
-            ) => (|| {
-                Some(Shape::Map {
-                    c: axis(c, c2)?,
-                    h: axis(h, h2)?,
-                    w: axis(w, w2)?,
-                })
-            })(),
             (Shape::Flat { n }, Shape::Flat { n: n2 }) => axis(n, n2).map(|n| Shape::Flat { n }),
-            _ => None,
+            _ => {
+                let ([c, h, w], [c2, h2, w2]) = (dims(left), dims(right));
+                axis(c, c2)
+                    .zip(axis(h, h2))
+                    .zip(axis(w, w2))
+                    .map(|((c, h), w)| Shape::Map { c, h, w })
+            }
         };
         joined.ok_or(ShapeError::Mismatch { op, left, right })
     })
