@@ -13,6 +13,7 @@ mod fuse;
 mod graph;
 mod hostile;
 mod naive;
+mod networks;
 mod oracle;
 mod props;
 mod random;

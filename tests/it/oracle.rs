@@ -3,14 +3,14 @@
 use crate::spaces::{load, root};
 use blocksmith::blocks::{Names, Program};
 use blocksmith::cost::{Scratch, Totals};
-use blocksmith::ir::Shape;
+use blocksmith::ir::{Graph, Shape};
 use blocksmith::space::Space;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 
 /// The folder of reference tables; `None` with a printed line where there is none.
-fn shared() -> Option<PathBuf> {
+pub fn shared() -> Option<PathBuf> {
     let folder = std::env::var_os("BLOCKSMITH_SHARED")
         .map_or_else(|| root().join("../shared"), PathBuf::from);
     if folder.join("reference/oracle.csv").is_file() {
@@ -21,7 +21,7 @@ fn shared() -> Option<PathBuf> {
 }
 
 /// Rows of a CSV file with a header; fields may be quoted.
-fn csv(text: &str) -> Vec<HashMap<String, String>> {
+pub fn csv(text: &str) -> Vec<HashMap<String, String>> {
     let split = |line: &str| -> Vec<String> {
         let (mut fields, mut quoted) = (vec![String::new()], false);
         for c in line.chars() {
@@ -41,14 +41,14 @@ fn csv(text: &str) -> Vec<HashMap<String, String>> {
 }
 
 /// One network of the index.
-struct Listed {
-    source: String,
-    name: String,
-    file: String,
-    set: Value,
+pub struct Listed {
+    pub source: String,
+    pub name: String,
+    pub file: String,
+    pub set: Value,
 }
 
-fn index() -> Vec<Listed> {
+pub fn index() -> Vec<Listed> {
     let text = std::fs::read_to_string(root().join("search_spaces/reference/index.json")).unwrap();
     let list: Vec<Value> = serde_json::from_str(&text).unwrap();
     let text = |v: &Value, key: &str| v[key].as_str().unwrap().to_owned();
@@ -62,10 +62,12 @@ fn index() -> Vec<Listed> {
         .collect()
 }
 
-struct Loaded(BTreeMap<String, (Space, Program)>);
+/// Files of the index that have been read.
+#[derive(Default)]
+pub struct Loaded(BTreeMap<String, (Space, Program)>);
 
 impl Loaded {
-    fn count(&mut self, file: &str, set: &Value) -> (Totals, Shape) {
+    pub fn lower(&mut self, file: &str, set: &Value) -> Graph {
         let path = root().join("search_spaces/reference").join(file);
         let (space, program) = self.0.entry(file.to_owned()).or_insert_with(|| load(&path));
         let assignment = space
@@ -75,29 +77,51 @@ impl Loaded {
             .lower(&assignment, Names::On)
             .unwrap_or_else(|e| panic!("{file} {set}: {}", e.render(None)));
         blocksmith::ir::verify::verify(&graph).unwrap();
+        graph
+    }
+
+    pub fn count(&mut self, file: &str, set: &Value) -> (Totals, Shape) {
+        let graph = self.lower(file, set);
         let totals = Totals::of(&graph, &mut Scratch::default()).unwrap();
         (totals, graph.shape(graph.outputs()[0]))
     }
 }
 
+/// Rows of the oracle without a file.
+const MISSING: [(&str, &str); 4] = [
+    ("timm", "eca_vovnet39b"),
+    ("pytorchcv", "ghostnet"),
+    ("pytorchcv", "condensenet74_c4_g4"),
+    ("pytorchcv", "condensenet74_c8_g8"),
+];
+
 #[test]
-fn every_network_of_the_index_has_the_counts_of_the_oracle() {
+fn every_row_of_the_oracle_is_listed_and_has_its_counts() {
+    let mut loaded = Loaded::default();
     let index = index();
-    assert!(index.len() >= 133, "{}", index.len());
-    let mut loaded = Loaded(BTreeMap::new());
     let counted: Vec<_> = index
         .iter()
         .map(|n| loaded.count(&n.file, &n.set))
         .collect();
     let Some(shared) = shared() else { return };
     let rows = csv(&std::fs::read_to_string(shared.join("reference/oracle.csv")).unwrap());
+    assert_eq!(rows.len(), 138);
     let mut wrong = Vec::new();
-    for (listed, (t, out)) in index.iter().zip(counted) {
-        let row = rows
+    let mut held = 0;
+    for row in &rows {
+        let found = index
             .iter()
-            .find(|r| r["source"] == listed.source && r["name"] == listed.name)
-            .unwrap_or_else(|| panic!("{} {} is not in the oracle", listed.source, listed.name));
-        let shape = match out {
+            .zip(&counted)
+            .find(|(n, _)| row["source"] == n.source && row["name"] == n.name);
+        let Some((listed, (t, out))) = found else {
+            let name = (row["source"].as_str(), row["name"].as_str());
+            if !MISSING.contains(&name) {
+                wrong.push(format!("{} {} is not listed", name.0, name.1));
+            }
+            continue;
+        };
+        held += 1;
+        let shape = match *out {
             Shape::Flat { n } => format!("1x{n}"),
             Shape::Map { c, h, w } => format!("1x{c}x{h}x{w}"),
         };
@@ -124,7 +148,8 @@ fn every_network_of_the_index_has_the_counts_of_the_oracle() {
             }
         }
     }
-    println!("{} of {} networks of the oracle", index.len(), rows.len());
+    println!("{held} of {} networks of the oracle", rows.len());
+    assert_eq!(held + MISSING.len(), rows.len());
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -132,7 +157,7 @@ fn every_network_of_the_index_has_the_counts_of_the_oracle() {
 /// parameters, multiply-adds of convolutions and classifier.
 #[test]
 fn golden_counts() {
-    let mut loaded = Loaded(BTreeMap::new());
+    let mut loaded = Loaded::default();
     let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
     for (file, set, params, macs) in [
         ("vovnet27_slim.json", "{}", 3_525_736, 2_176_695_296),
