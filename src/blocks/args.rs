@@ -34,7 +34,8 @@ impl Arg {
             (Some(Literal::Word(x)), ParamKind::Word(of)) => {
                 Arg::Word(of.iter().position(|w| *w == x).unwrap_or(0) as u8)
             }
-            (Some(Literal::Word(_)), _) => Arg::Unset,
+            // an expression is worth something once the parameters before it are
+            (Some(Literal::Word(_) | Literal::Expr(_)), _) => Arg::Unset,
         }
     }
 }
@@ -51,7 +52,7 @@ impl<'a> Args<'a> {
         Self(values)
     }
 
-    fn get(&self, slot: usize) -> Arg {
+    pub(super) fn get(&self, slot: usize) -> Arg {
         self.0.get(slot).copied().unwrap_or(Arg::Unset)
     }
 

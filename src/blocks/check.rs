@@ -29,9 +29,10 @@ impl<'a> Checker<'a> {
         self.space.path(origin)
     }
 
-    /// The name of a declared block must be free.
+    /// The name of a declared block is none of a native one. It may be one of a shipped one: a file that was written
+    /// before that came goes on to mean what it meant.
     pub fn declared(&mut self, block: &Declared) {
-        if registry::find(NodeKind::Block, &block.name).is_some() {
+        if registry::native(NodeKind::Block, &block.name).is_some() {
             let problem = Diagnostic::error(
                 self.path(block.origin),
                 format!("{:?} is a built-in block", block.name),

@@ -2,7 +2,8 @@
 //! editors.
 
 use super::check::takes;
-use super::registry::{BLOCKS, BlockDef, OPS};
+use super::library;
+use super::registry::{self, BlockDef, OPS};
 use crate::space::signature::{Literal, NodeKind, ParamDef, Signature};
 use serde::Serialize;
 use std::fmt::Write;
@@ -26,6 +27,8 @@ pub struct BlockInfo {
     pub params: Vec<ParamInfo>,
     /// A node of it, as JSON.
     pub example: &'static str,
+    /// How a document would declare it, where it is written in the language itself.
+    pub declaration: Option<&'static str>,
 }
 
 /// What a parameter is, as text.
@@ -45,7 +48,8 @@ pub struct ParamInfo {
 
 /// All ops, then all blocks.
 pub fn describe() -> Vec<BlockInfo> {
-    OPS.iter().chain(BLOCKS).map(|def| info(def)).collect()
+    let blocks = registry::list(NodeKind::Block);
+    OPS.iter().chain(blocks).map(|def| info(def)).collect()
 }
 
 fn info(def: &BlockDef) -> BlockInfo {
@@ -61,6 +65,10 @@ fn info(def: &BlockDef) -> BlockInfo {
         source: def.source,
         params: def.params.iter().map(param_info).collect(),
         example: def.example,
+        declaration: match def.kind {
+            NodeKind::Op => None,
+            NodeKind::Block => library::text(def.name),
+        },
     }
 }
 
@@ -74,7 +82,7 @@ fn param_info(param: &ParamDef) -> ParamInfo {
             Some(Literal::Int(x)) => x.into(),
             Some(Literal::Real(x)) => x.into(),
             Some(Literal::Bool(x)) => x.into(),
-            Some(Literal::Word(x)) => x.into(),
+            Some(Literal::Word(x) | Literal::Expr(x)) => x.into(),
         },
         doc: param.doc,
     }
@@ -86,7 +94,7 @@ pub fn markdown() -> String {
         "# Ops and blocks\n\nWritten from the lists in `src/blocks/`; a test \
          holds it current.\n",
     );
-    for (title, defs) in [("Blocks", BLOCKS), ("Ops", OPS)] {
+    for (title, defs) in [("Blocks", registry::list(NodeKind::Block)), ("Ops", OPS)] {
         let _ = write!(text, "\n## {title}\n");
         for def in defs {
             section(&mut text, &info(def));
@@ -103,6 +111,13 @@ fn section(text: &mut String, info: &BlockInfo) {
     }
     let _ = writeln!(text, "- Source: {}", info.source);
     let _ = writeln!(text, "- Example: `{}`", info.example);
+    if info.declaration.is_some() {
+        let _ = writeln!(
+            text,
+            "- Written in JSON: `src/blocks/library/{}.json`",
+            info.name
+        );
+    }
     if info.params.is_empty() {
         return;
     }
@@ -126,7 +141,7 @@ fn section(text: &mut String, info: &BlockInfo) {
 pub fn schema() -> serde_json::Value {
     let signatures: Vec<Signature> = OPS
         .iter()
-        .chain(BLOCKS)
+        .chain(registry::list(NodeKind::Block))
         .map(|def| def.signature())
         .collect();
     crate::space::schema::schema(&signatures)

@@ -8,12 +8,15 @@ use super::walk::{MAX_DEPTH, MAX_STEPS};
 use crate::base::diag::Diagnostic;
 use crate::base::path::JsonPath;
 use crate::expr::{Ref, Scalar, Scope};
-use crate::space::ast::{Condition, Declared, Origin, Val};
+use crate::space::ast::{Declared, Origin, Piece, Requirement, Val};
 use crate::space::signature::ParamDef;
 use crate::space::{Assignment, Context, Space, ValueError};
 
 /// The most lines on where a number came from.
 const MAX_LINES: usize = 6;
+
+/// What is said of the place of a requirement.
+const REQUIRED: &str = "required here";
 
 /// A place of the document and what names mean there.
 pub(super) struct Place<'a> {
@@ -46,6 +49,9 @@ impl Place<'_> {
         param: Option<(&'static str, Option<&Val>)>,
         error: &LowerError,
     ) -> Box<Diagnostic> {
+        if let super::lower::LowerErrorKind::Within(inner) = error.kind() {
+            return self.within(name, param, inner);
+        }
         let message = match error.kind() {
             super::lower::LowerErrorKind::Shape(shape) => shape.to_string(),
             kind => format!("{name} {kind}"),
@@ -101,15 +107,57 @@ impl Place<'_> {
     }
 
     /// What a declared block requires does not hold. The place is that of the node, the names are the block's.
-    pub fn require(&self, name: &str, condition: &Condition) -> Box<Diagnostic> {
-        let problem = self
-            .error(format!("block {name} requires {}", condition.expr.text()))
-            .related(self.space.path(condition.origin), "required here");
-        let val = Val::Expr(Box::new(condition.expr.clone()));
-        let lines = self
-            .space
-            .ancestry("it", &val, &self.context(), &self.names());
-        Box::new(lines.into_iter().fold(problem, Diagnostic::note))
+    pub fn require(&self, name: &str, rule: &Requirement) -> Box<Diagnostic> {
+        let expr = &rule.condition.expr;
+        let mut problem = self
+            .error(format!("block {name} requires {}", expr.text()))
+            .related(self.space.path(rule.condition.origin), REQUIRED);
+        let values = self.space.naming(expr, &self.scope, &self.names());
+        if !values.is_empty() {
+            problem = problem.note(format!("here {values}"));
+        }
+        if !rule.hint.is_empty() {
+            let text = rule.hint.iter().map(|piece| match piece {
+                Piece::Text(text) => text.to_string(),
+                Piece::Expr(expr) => match expr.eval(&self.scope) {
+                    Ok(value) => value.show(&self.space.ast().words),
+                    Err(_) => "?".to_owned(),
+                },
+            });
+            problem = problem.hint(text.collect::<String>());
+        }
+        Box::new(problem)
+    }
+
+    /// Something within a shipped block does not fit: told at the node that uses it.
+    fn within(
+        &self,
+        name: &str,
+        param: Option<(&'static str, Option<&Val>)>,
+        inner: &Diagnostic,
+    ) -> Box<Diagnostic> {
+        let mut problem = Diagnostic::error(self.path(), inner.message.clone());
+        if let Some((key, Some(val))) = param {
+            problem.notes.extend(self.ancestry(key, val));
+        }
+        problem.notes.extend(inner.notes.iter().cloned());
+        let short = |path: &JsonPath| {
+            let path = path.to_string();
+            path.strip_prefix("blocks.").unwrap_or(&path).to_owned()
+        };
+        let mut rule = &inner.path;
+        for (path, what) in &inner.related {
+            if what == REQUIRED {
+                rule = path;
+            } else {
+                problem.notes.push(format!("{}: {what}", short(path)));
+            }
+        }
+        problem.hints.extend(inner.hints.iter().cloned());
+        let rule = short(rule);
+        Box::new(problem.note(format!(
+            "{name} is a shipped block; this is its rule {rule}"
+        )))
     }
 
     /// A value cannot be told.

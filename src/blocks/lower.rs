@@ -1,5 +1,7 @@
 //! What a block sees while it becomes nodes, and how it says that it cannot.
 
+use super::walk::Scratch;
+use crate::base::diag::Diagnostic;
 use crate::ir::graph::{GraphBuilder, MAX_NODES};
 use crate::ir::ops::{Act, BatchNorm, Conv, GlobalPool, PoolKind};
 use crate::ir::{Op, Shape, ShapeError, ValueId};
@@ -9,12 +11,22 @@ use crate::ir::{Op, Shape, ShapeError, ValueId};
 pub struct Lower {
     pub(super) builder: GraphBuilder,
     prefix: String,
+    /// What the walk over shipped blocks works in.
+    pub(super) inner: Option<Box<Scratch>>,
+    /// Nodes of documents visited so far.
+    pub(super) steps: u32,
+    /// Bytes of names so far.
+    pub(super) name_bytes: usize,
 }
 
 impl Lower {
     pub(super) fn new(builder: GraphBuilder, mut prefix: String) -> Self {
         prefix.clear();
-        Self { builder, prefix }
+        Self {
+            builder,
+            prefix,
+            ..Self::default()
+        }
     }
 
     pub(super) fn into_parts(self) -> (GraphBuilder, String) {
@@ -31,7 +43,9 @@ impl Lower {
         op: impl Into<Op>,
         inputs: &[ValueId],
     ) -> Result<ValueId, LowerError> {
-        let Self { builder, prefix } = self;
+        let Self {
+            builder, prefix, ..
+        } = self;
         builder
             .push_named(op, inputs, || join(prefix, name))
             .map_err(|shape| LowerError {
@@ -270,6 +284,9 @@ pub enum LowerErrorKind {
     /// Two parameters that exclude each other, or one of which must be given.
     #[error("{0}")]
     Conflict(&'static str),
+    /// Something within a shipped block; the place is one of that block.
+    #[error("{}", .0.message)]
+    Within(Box<Diagnostic>),
 }
 
 /// `Ok` where `value - base` is a positive multiple of `divisor`.

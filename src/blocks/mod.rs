@@ -1,8 +1,8 @@
 //! Floor 3: ops and blocks, and the way from a document to a graph.
 //!
 //! [`load`] reads a document: the language is checked by [`Space`], what its nodes name by [`Program`]. A program and an
-//! assignment make a graph ([`Program::lower`]). Blocks are entries of two hand-written lists, [`OPS`] and [`BLOCKS`];
-//! a document may declare more.
+//! assignment make a graph ([`Program::lower`]). Blocks are entries of hand-written lists, [`OPS`], [`BLOCKS`] and, for
+//! those written in the language itself, the one in `library.rs`; a document may declare more.
 //!
 //! Names of nodes are paths, as in a PyTorch `state_dict`: the `id` of each node of the document or its position, the
 //! number of the copy under `repeat`, then the block's own names, joined by dots.
@@ -18,6 +18,7 @@ mod args;
 mod check;
 mod describe;
 mod diagnose;
+mod library;
 mod lower;
 mod program;
 mod registry;

@@ -3,8 +3,8 @@
 use super::args::Args;
 use super::lower::{Lower, LowerError};
 use super::{
-    classifier, conv_bn_act, eesp, eesp_down, ese, g_ghost_stage, ops, osa, regnetx_block, se,
-    separable_conv, shuffle_v1_unit, shuffle_v2_unit,
+    classifier, conv_bn_act, eesp, eesp_down, ese, g_ghost_stage, library, ops, osa, regnetx_block,
+    se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
 };
 use crate::ir::ValueId;
 use crate::space::signature::{Literal, NodeKind, ParamDef, ParamKind, Signature};
@@ -77,7 +77,7 @@ pub static OPS: &[&BlockDef] = &[
     &ops::ZERO,
 ];
 
-/// What `{"block": …}` may name besides the blocks that the document declares.
+/// What `{"block": …}` may name besides the shipped blocks, see `library.rs`, and those that the document declares.
 pub static BLOCKS: &[&BlockDef] = &[
     &conv_bn_act::DEF,
     &separable_conv::DEF,
@@ -93,17 +93,27 @@ pub static BLOCKS: &[&BlockDef] = &[
     &classifier::DEF,
 ];
 
-/// The list for a kind of node.
+/// All of a kind of node; blocks native ones first.
 pub fn list(kind: NodeKind) -> &'static [&'static BlockDef] {
     match kind {
         NodeKind::Op => OPS,
-        NodeKind::Block => BLOCKS,
+        NodeKind::Block => library::blocks(),
     }
+}
+
+/// The entry of that name in the lists of Rust.
+pub(super) fn native(kind: NodeKind, name: &str) -> Option<&'static BlockDef> {
+    let list = match kind {
+        NodeKind::Op => OPS,
+        NodeKind::Block => BLOCKS,
+    };
+    list.iter().copied().find(|def| def.name == name)
 }
 
 /// The entry of that name.
 pub fn find(kind: NodeKind, name: &str) -> Option<&'static BlockDef> {
-    list(kind).iter().copied().find(|def| def.name == name)
+    // a document of native blocks alone does without reading the others
+    native(kind, name).or_else(|| list(kind).iter().copied().find(|def| def.name == name))
 }
 
 /// A whole number that must be given.

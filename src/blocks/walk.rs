@@ -1,6 +1,7 @@
 //! From an assignment to a graph: one pass over the resolved nodes. Without names it makes no string, reads no JSON,
 //! and allocates nothing but the graph itself, whose memory the next one takes over.
 
+pub(super) mod shipped;
 mod trial;
 
 use super::args::{Arg, Args};
@@ -51,6 +52,13 @@ pub struct Scratch {
 }
 
 impl Scratch {
+    fn clear(&mut self) {
+        self.slots.clear();
+        self.copies.clear();
+        self.results.clear();
+        self.kept.clear();
+    }
+
     /// The last graph, taken out; its memory goes with it.
     pub fn take(&mut self) -> Graph {
         std::mem::take(&mut self.graph)
@@ -93,18 +101,15 @@ impl Program {
         let graph = std::mem::take(&mut scratch.graph);
         let prefix = std::mem::take(&mut scratch.prefix);
         let builder = GraphBuilder::reuse(graph, named);
-        scratch.copies.clear();
-        scratch.results.clear();
-        scratch.kept.clear();
+        scratch.clear();
         let mut walk = Walk {
             program: self,
             assignment,
             lower: Lower::new(builder, prefix),
             scratch,
-            steps: 0,
             depth: 0,
-            name_bytes: 0,
             explain,
+            shipped: false,
         };
         let outputs = walk.net();
         let (mut builder, prefix) = walk.lower.into_parts();
@@ -168,11 +173,11 @@ struct Walk<'p, 's> {
     assignment: &'p Assignment,
     lower: Lower,
     scratch: &'s mut Scratch,
-    steps: u32,
     depth: u32,
-    name_bytes: usize,
     /// Whether to look for what would fit where something does not.
     explain: bool,
+    /// Whether the program is that of the shipped blocks: its places are none of the document, whose node made it walk.
+    shipped: bool,
 }
 
 impl<'p> Walk<'p, '_> {
@@ -264,8 +269,9 @@ impl<'p> Walk<'p, '_> {
     }
 
     fn step(&mut self, count: usize, frame: &Frame, origin: Origin) -> Outcome<()> {
-        self.steps = self.steps.saturating_add(count as u32);
-        if self.steps > MAX_STEPS || self.name_bytes > MAX_NAME_BYTES {
+        let lower = &mut self.lower;
+        lower.steps = lower.steps.saturating_add(count as u32);
+        if lower.steps > MAX_STEPS || lower.name_bytes > MAX_NAME_BYTES {
             return Err(self.place(frame, origin).too_many());
         }
         Ok(())
@@ -419,12 +425,14 @@ impl<'p> Walk<'p, '_> {
                         Slot::Open(open) => self.open(open, frame, own, (def, slot))?,
                     };
                 }
-                self.lower.builder.origin = node.origin.0;
+                if !self.shipped {
+                    self.lower.builder.origin = node.origin.0;
+                }
                 let before = self.lower.builder.len();
                 let made = (def.lower)(&mut self.lower, &Args::new(&values), inputs);
                 if self.lower.builder.is_named() {
                     let made = self.lower.builder.len() - before;
-                    self.name_bytes += made * self.lower.name_len();
+                    self.lower.name_bytes += made * self.lower.name_len();
                 }
                 made.map_err(|error| {
                     let (val, origin) = match error.slot.and_then(|slot| args.get(slot)) {
@@ -496,6 +504,13 @@ impl<'p> Walk<'p, '_> {
         let first = inputs.first().copied();
         let own = frame.block.is_none().then_some(first).flatten();
         let base = self.scratch.slots.len();
+        let inner = Frame {
+            slots: base,
+            block: Some(block),
+            input: first,
+            i: None,
+            copies: self.scratch.copies.len(),
+        };
         for (param, arg) in declared.params.iter().zip(args) {
             let value = match arg {
                 Some((val, origin)) => {
@@ -507,18 +522,10 @@ impl<'p> Walk<'p, '_> {
                         place.declared(&param.name, val, message)
                     })?
                 }
-                // the language gives every parameter without a default an argument
-                None => param.default.unwrap_or(Scalar::Int(0)),
+                None => self.fallback(param, &inner, node.origin)?,
             };
             self.scratch.slots.push(value);
         }
-        let inner = Frame {
-            slots: base,
-            block: Some(block),
-            input: first,
-            i: None,
-            copies: self.scratch.copies.len(),
-        };
         let mut result = self.inside(block, inputs, &inner, node.origin);
         if let Err(problem) = &mut result
             && self.explain
@@ -547,20 +554,8 @@ impl<'p> Walk<'p, '_> {
         ) else {
             return Err(self.place(inner, origin).no_input());
         };
-        for condition in &declared.require {
-            let scope = self.context(inner, None).scope;
-            match condition.expr.eval_bool(&scope) {
-                Ok(true) => {}
-                Ok(false) => {
-                    let place = self.place(inner, origin);
-                    return Err(place.require(&declared.name, condition));
-                }
-                Err(error) => {
-                    let place = self.place(inner, condition.origin);
-                    return Err(place.value("require", error.into()));
-                }
-            }
-        }
+        self.require(declared, inner, origin)
+            .map_err(|(_, problem)| problem)?;
         self.body(body, inputs, inner, origin)
             .map_err(|mut problem| {
                 if problem.related.len() < 4 {

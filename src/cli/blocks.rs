@@ -79,5 +79,10 @@ fn page(node: &BlockInfo) -> String {
             rows,
         ));
     }
+    if let Some(declaration) = node.declaration {
+        text.push_str("\n  declared as\n  ");
+        text.push_str(&declaration.trim_end().replace('\n', "\n  "));
+        text.push('\n');
+    }
     text
 }

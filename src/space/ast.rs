@@ -258,11 +258,38 @@ pub struct Declared {
     /// Its parameters; the position is the slot in the expressions of `require` and `body`.
     pub params: Vec<Param>,
     /// What must hold of parameters and input.
-    pub require: Vec<Condition>,
+    pub require: Vec<Requirement>,
     /// Its nodes; the block's inputs are the body's.
     pub body: Body,
     /// Where it is declared.
     pub origin: Origin,
+}
+
+/// What must hold of a use of a declared block.
+#[derive(Clone, Debug)]
+pub struct Requirement {
+    /// The condition, over parameters and input.
+    pub condition: Condition,
+    /// What would fit, in pieces; none where the document says nothing.
+    pub hint: Vec<Piece>,
+}
+
+/// A part of a text.
+#[derive(Clone, Debug)]
+pub enum Piece {
+    /// As it is.
+    Text(Box<str>),
+    /// Its value.
+    Expr(Expr),
+}
+
+/// The value of a parameter that a node leaves out.
+#[derive(Clone, Debug)]
+pub enum Fallback {
+    /// A literal, as the parameter takes it.
+    Lit(Scalar),
+    /// An expression over the parameters before it and the input.
+    Expr(Box<Expr>),
 }
 
 /// A parameter of a declared block.
@@ -273,7 +300,7 @@ pub struct Param {
     /// What values it takes.
     pub kind: DeclaredKind,
     /// The value of a node without it; `None` where it must be given.
-    pub default: Option<Scalar>,
+    pub default: Option<Fallback>,
     /// What it is, for people.
     pub doc: Option<Box<str>>,
     /// Where it is declared.

@@ -84,6 +84,12 @@ impl Space {
         }
     }
 
+    /// `w2 = 24, in.c = 64`: what an expression names.
+    pub fn naming(&self, expr: &Expr, scope: &crate::expr::Scope<'_>, names: &[&str]) -> String {
+        let with = with(&self.ast.words, expr, scope, names);
+        with.strip_prefix(" with ").unwrap_or(&with).to_owned()
+    }
+
     /// The names of variables, by slot.
     pub fn var_names(&self) -> Vec<&str> {
         self.ast.vars.iter().map(|v| &*v.name).collect()

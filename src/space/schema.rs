@@ -55,8 +55,16 @@ pub fn schema(signatures: &[Signature]) -> Value {
             "type": "object", "required": ["body"], "additionalProperties": false,
             "properties": {
                 "doc": {"type": "string"}, "comment": {"type": "string"},
+                "shapes": {"type": "string"}, "formula": {"type": "string"}, "source": {"type": "string"},
+                "example": {"type": "object"},
                 "params": {"type": "object", "additionalProperties": {"$ref": "#/$defs/param"}},
-                "require": {"type": "array", "items": {"$ref": "#/$defs/condition"}},
+                "require": {"type": "array", "items": {"anyOf": [
+                    {"$ref": "#/$defs/condition"},
+                    {
+                        "type": "object", "required": ["that"], "additionalProperties": false,
+                        "properties": {"that": {"$ref": "#/$defs/condition"}, "hint": {"type": "string"}},
+                    },
+                ]}},
                 "body": {"$ref": "#/$defs/body"},
             },
         }),
@@ -171,6 +179,8 @@ fn forms(literal: &Value, grid: bool, each: bool) -> Value {
 
 /// A parameter of a declared block.
 fn param() -> Value {
+    let or_expression =
+        |literal: &Value| json!({"anyOf": [literal, {"$ref": "#/$defs/expression"}]});
     let of_type = |kind: &str, own: Value| {
         let mut properties = json!({"type": {"const": kind}, "doc": {"type": "string"}});
         if let (Value::Object(all), Value::Object(own)) = (&mut properties, own) {
@@ -187,10 +197,10 @@ fn param() -> Value {
     let number = json!({"type": "number"});
     let word = json!({"type": "string", "minLength": 1, "pattern": "^[^=]"});
     json!({"oneOf": [
-        of_type("int", json!({"min": int, "max": int, "default": int})),
-        of_type("real", json!({"min": number, "max": number, "default": number})),
-        of_type("bool", json!({"default": {"type": "boolean"}})),
-        of_type("word", json!({"of": {"type": "array", "minItems": 1, "uniqueItems": true, "items": word}, "default": word})),
+        of_type("int", json!({"min": int, "max": int, "default": or_expression(&int)})),
+        of_type("real", json!({"min": number, "max": number, "default": or_expression(&number)})),
+        of_type("bool", json!({"default": or_expression(&json!({"type": "boolean"}))})),
+        of_type("word", json!({"of": {"type": "array", "minItems": 1, "uniqueItems": true, "items": word}, "default": or_expression(&word)})),
     ]})
 }
 
@@ -320,7 +330,7 @@ fn value_of(def: &ParamDef) -> Value {
             Literal::Int(x) => x.into(),
             Literal::Real(x) => x.into(),
             Literal::Bool(x) => x.into(),
-            Literal::Word(x) => x.into(),
+            Literal::Word(x) | Literal::Expr(x) => x.into(),
         };
     }
     schema

@@ -1,7 +1,7 @@
 //! What a block or an op takes: the tables that the floor above fills in, one entry a block, and that the JSON Schema
 //! and the documentation are written from.
 
-/// A value written in Rust source: the default of a parameter.
+/// The default of a parameter.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Literal {
     /// A whole number.
@@ -12,6 +12,8 @@ pub enum Literal {
     Bool(bool),
     /// One of an enumeration.
     Word(&'static str),
+    /// An expression over the parameters before and the input, with its `=`.
+    Expr(&'static str),
 }
 
 /// Which values a parameter takes; both ends are included.

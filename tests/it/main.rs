@@ -12,6 +12,7 @@ mod floors;
 mod fuse;
 mod graph;
 mod hostile;
+mod library;
 mod naive;
 mod networks;
 mod oracle;

@@ -1,7 +1,7 @@
 //! Every op and block of the lists: documented, its example lowers, its counts are those of the closed forms, bad
 //! parameters are told of.
 
-use blocksmith::blocks::{self, BLOCKS, Names, OPS};
+use blocksmith::blocks::{self, Names, OPS};
 use blocksmith::cost::{Scratch as CostScratch, Totals};
 use blocksmith::ir::{Graph, Shape};
 use blocksmith::space::Assignment;
@@ -38,7 +38,7 @@ fn map(c: u32, h: u32, w: u32) -> Shape {
 #[test]
 fn every_entry_is_documented_and_its_example_lowers() {
     let mut names = Vec::new();
-    for def in OPS.iter().chain(BLOCKS) {
+    for def in OPS.iter().chain(blocks::list(NodeKind::Block)) {
         names.push((def.kind, def.name));
         assert!(def.params.len() <= 16, "{}", def.name);
         for text in [def.doc, def.shapes, def.source, def.example] {
@@ -345,9 +345,9 @@ proptest! {
     }
 
     #[test]
-    fn any_parameters_of_the_right_kind_lower_or_are_told_of(block in 0usize..BLOCKS.len(), seed in any::<u64>(), c in 1u32..64) {
+    fn any_parameters_of_the_right_kind_lower_or_are_told_of(block in 0usize..blocks::list(NodeKind::Block).len(), seed in any::<u64>(), c in 1u32..64) {
         use blocksmith::space::signature::ParamKind;
-        let def = BLOCKS[block];
+        let def = blocks::list(NodeKind::Block)[block];
         let mut state = seed;
         let mut draw = |below: u64| {
             state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);

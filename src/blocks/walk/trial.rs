@@ -11,8 +11,8 @@ use crate::expr::{Ref, Scalar};
 use crate::ir::graph::GraphBuilder;
 use crate::ir::ops::Op;
 use crate::ir::{Graph, Shape, ShapeError, ValueId};
-use crate::space::ast::{Declared, DeclaredKind, Origin, Val};
-use crate::space::signature::ParamKind;
+use crate::space::ast::{Declared, DeclaredKind, Origin, Requirement, Val};
+use crate::space::signature::{Literal, ParamKind};
 use serde_json::{Value, json};
 
 /// Steps and nodes that one attempt may take.
@@ -51,7 +51,7 @@ impl<'p> Walk<'p, '_> {
                 },
                 now: setting(*value),
                 guess: guess(param.name, width),
-                optional: !param.required && param.default.is_none(),
+                optional: !param.required && matches!(param.default, None | Some(Literal::Expr(_))),
                 usual: Some(setting(Arg::default_of(param))).filter(|s| *s != Setting::Unset),
             })
             .collect();
@@ -61,6 +61,7 @@ impl<'p> Walk<'p, '_> {
         let mut attempt = |settings: &[Setting]| {
             let builder = GraphBuilder::reuse(std::mem::take(&mut graph), false);
             let mut lower = Lower::new(builder, String::new());
+            lower.steps = MAX_STEPS - ATTEMPT;
             let mut args = [Arg::Unset; MAX_PARAMS];
             for (arg, setting) in args.iter_mut().zip(settings.iter().take(own)) {
                 *arg = argument(*setting);
@@ -76,6 +77,8 @@ impl<'p> Walk<'p, '_> {
                 .map_err(|error| failure(def, &error, nodes))
         };
         let found = search(&knobs, &failure(def, error, 0), &mut attempt);
+        let own_words =
+            matches!(error.kind(), LowerErrorKind::Within(inner) if !inner.hints.is_empty());
         let words = |knob: usize, word: usize| match def.params.get(knob).map(|p| p.kind) {
             Some(ParamKind::Word(of)) => of.get(word).copied().unwrap_or_default().to_owned(),
             _ => String::new(),
@@ -84,7 +87,7 @@ impl<'p> Walk<'p, '_> {
             Some(param) => Key::Param(param.name.to_owned(), path(knob)),
             None => Key::input(knob - own),
         };
-        tell(problem, &found, keys, words);
+        tell(problem, &found, own_words, keys, words);
     }
 
     /// What would fit a block of the document, by the parameters of its use. `origin` is that of the node.
@@ -130,10 +133,7 @@ impl<'p> Walk<'p, '_> {
         let mut memory = Scratch::default();
         let mut attempt = |settings: &[Setting]| {
             let builder = GraphBuilder::reuse(std::mem::take(&mut memory.graph), false);
-            memory.slots.clear();
-            memory.copies.clear();
-            memory.results.clear();
-            memory.kept.clear();
+            memory.clear();
             let scalars = declared.params.iter().zip(settings);
             memory
                 .slots
@@ -143,11 +143,11 @@ impl<'p> Walk<'p, '_> {
                 assignment: self.assignment,
                 lower: Lower::new(builder, String::new()),
                 scratch: &mut memory,
-                steps: MAX_STEPS - ATTEMPT,
                 depth: self.depth,
-                name_bytes: 0,
                 explain: false,
+                shipped: self.shipped,
             };
+            walk.lower.steps = MAX_STEPS - ATTEMPT;
             let shapes = reshaped(&shapes, settings.get(own..).unwrap_or(&[]));
             let outcome = match feed(&mut walk.lower, inputs, &shapes) {
                 Ok(inputs) => {
@@ -175,7 +175,7 @@ impl<'p> Walk<'p, '_> {
         };
         let first = Failure {
             rule: without_numbers(&problem.message),
-            blamed: self.required(declared, &problem.message),
+            blamed: required(declared, &problem.message).and_then(blamed),
             named: Vec::new(),
             nodes: 0,
         };
@@ -188,6 +188,7 @@ impl<'p> Walk<'p, '_> {
             problem.fits.clear();
             problem.hints.pop();
         }
+        let own_words = required(declared, &problem.message).is_some_and(|r| !r.hint.is_empty());
         let words = |knob: usize, word: usize| match declared.params.get(knob).map(|p| &p.kind) {
             Some(DeclaredKind::Word { of }) => of
                 .get(word)
@@ -205,24 +206,29 @@ impl<'p> Walk<'p, '_> {
             }
             None => Key::input(knob - own),
         };
-        tell(problem, &found, keys, words);
-    }
-
-    /// The first parameter of the condition that the message tells of.
-    fn required(&self, declared: &Declared, message: &str) -> Option<usize> {
-        let condition = declared
-            .require
-            .iter()
-            .find(|c| message.ends_with(c.expr.text()))?;
-        condition.expr.refs().into_iter().find_map(|r| match r {
-            Ref::Slot(slot) => Some(slot as usize),
-            _ => None,
-        })
+        tell(problem, &found, own_words, keys, words);
     }
 
     fn shapes(&self, inputs: &[ValueId]) -> Vec<Shape> {
         inputs.iter().map(|x| self.lower.shape(*x)).collect()
     }
+}
+
+/// The requirement that the message tells of.
+fn required<'a>(declared: &'a Declared, message: &str) -> Option<&'a Requirement> {
+    let rules = &declared.require;
+    rules
+        .iter()
+        .find(|rule| message.ends_with(rule.condition.expr.text()))
+}
+
+/// The first parameter that a requirement names.
+pub(super) fn blamed(rule: &Requirement) -> Option<usize> {
+    let mut refs = rule.condition.expr.refs();
+    refs.find_map(|target| match target {
+        Ref::Slot(slot) => Some(slot as usize),
+        _ => None,
+    })
 }
 
 /// Width, and height and width of the map, of the first input.
@@ -387,10 +393,11 @@ impl Key {
     }
 }
 
-/// Adds the changes to a problem: for programs, and as a hint.
+/// Adds the changes to a problem: for programs, and, unless the block has a hint in its own words, as a hint.
 fn tell(
     problem: &mut Diagnostic,
     found: &[Change],
+    own_words: bool,
     keys: impl Fn(usize) -> Key,
     words: impl Fn(usize, usize) -> String,
 ) {
@@ -418,6 +425,9 @@ fn tell(
             }
         }
         problem.fits.push(fits);
+    }
+    if own_words {
+        return;
     }
     let one = |(knob, setting): &(usize, Setting)| match (keys(*knob), setting) {
         (Key::Param(name, _), Setting::Unset) => format!("leaving out {name:?}"),

@@ -1,21 +1,21 @@
 //! Declared blocks: heads first, so that the net can use them; bodies after it, users before the used.
 
 use super::env::{self, Env, Place};
-use super::{Parser, kind_of, node};
+use super::params::UNKNOWN;
+use super::{Parser, kind_of};
 use crate::base::diag::{Diagnostic, nearest};
 use crate::base::path::JsonPath;
 use crate::expr::Scalar;
-use crate::space::ast::{Arg, Body, Declared, DeclaredKind, Kind, Misfit, Param};
+use crate::space::ast::{Arg, Body, Declared, Kind, Misfit, Param};
 use crate::space::decision::Need;
 use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// The kind of a parameter that is wrong: nothing is held against it.
-const UNKNOWN: DeclaredKind = DeclaredKind::Word { of: Vec::new() };
-
-/// The most parameters of a declared block, and words of one of them.
-const MAX_PARAMS: usize = 256;
+/// Keys of a declared block.
+const KEYS: [&str; 9] = [
+    "doc", "comment", "shapes", "formula", "source", "example", "params", "require", "body",
+];
 
 impl Parser {
     /// Names, parameters and documentation of all declared blocks.
@@ -52,14 +52,15 @@ impl Parser {
                     &nothing
                 }
             };
-            self.known_keys(
-                declared,
-                &path,
-                &["doc", "comment", "params", "require", "body"],
-                "a declared block",
-            );
+            self.known_keys(declared, &path, &KEYS, "a declared block");
             let doc = self.text_of(declared, &path, "doc");
-            self.text_of(declared, &path, "comment");
+            for key in ["comment", "shapes", "formula", "source"] {
+                self.text_of(declared, &path, key);
+            }
+            if let Some(example) = declared.get("example").filter(|x| !x.is_object()) {
+                let message = format!("\"example\" is a node, not {}", kind_of(example));
+                self.error(&path.key("example"), message);
+            }
             let params = self.params(declared, &path);
             let origin = self.origin(&path);
             let body = Body {
@@ -81,202 +82,8 @@ impl Parser {
         }
     }
 
-    fn params(&mut self, declared: &Map<String, Value>, path: &JsonPath) -> Vec<Param> {
-        let path = path.key("params");
-        let Some(value) = declared.get("params") else {
-            return Vec::new();
-        };
-        let Value::Object(object) = value else {
-            self.error(
-                &path,
-                format!("\"params\" is an object, not {}", kind_of(value)),
-            );
-            return Vec::new();
-        };
-        if object.len() > MAX_PARAMS {
-            self.error(
-                &path,
-                format!(
-                    "a block has at most {MAX_PARAMS} parameters, not {}",
-                    object.len()
-                ),
-            );
-            return Vec::new();
-        }
-        let mut params = Vec::new();
-        for (name, value) in object {
-            let path = path.key(name);
-            if !env::is_variable(name) || node::is_reserved(name) {
-                let hint = "a name is letters, digits and _, starts with a letter, and means nothing else in a node";
-                self.error_hint(
-                    &path,
-                    format!("{name:?} cannot name a parameter"),
-                    Some(hint.into()),
-                );
-            }
-            params.push(self.param(name, value, &path));
-        }
-        params
-    }
-
-    /// A parameter. One that is wrong need not be given, so that its uses are not found wrong as well.
-    fn param(&mut self, name: &str, value: &Value, path: &JsonPath) -> Param {
-        const TYPES: [&str; 4] = ["int", "real", "bool", "word"];
-        let origin = self.origin(path);
-        let mut param = Param {
-            name: name.into(),
-            kind: UNKNOWN,
-            default: Some(Scalar::Bool(false)),
-            doc: None,
-            origin,
-        };
-        let Value::Object(object) = value else {
-            self.error(
-                path,
-                format!(
-                    "a parameter is an object like {{\"type\": \"int\"}}, not {}",
-                    kind_of(value)
-                ),
-            );
-            return param;
-        };
-        param.doc = self.text_of(object, path, "doc");
-        let word = object.get("type").and_then(Value::as_str).unwrap_or("");
-        let own: &[&str] = match word {
-            "int" | "real" => &["type", "default", "doc", "min", "max"],
-            "word" => &["type", "default", "doc", "of"],
-            "bool" => &["type", "default", "doc"],
-            other => {
-                let hint = match nearest(other, TYPES) {
-                    Some(near) => format!("did you mean {near:?}?"),
-                    None => "types: int, real, bool, word".into(),
-                };
-                let message = match object.get("type") {
-                    Some(got) => format!("no type {got}"),
-                    None => "the parameter has no \"type\"".into(),
-                };
-                self.error_hint(&path.key("type"), message, Some(hint));
-                return param;
-            }
-        };
-        self.known_keys(object, path, own, &format!("a parameter of type {word:?}"));
-        param.kind = match word {
-            "int" => {
-                let min = self
-                    .end(object, path, "min", |x| x.int())
-                    .unwrap_or(i64::MIN);
-                let max = self
-                    .end(object, path, "max", |x| x.int())
-                    .unwrap_or(i64::MAX);
-                if min > max {
-                    self.error(path, "\"min\" is above \"max\"");
-                }
-                DeclaredKind::Int { min, max }
-            }
-            "real" => {
-                let min = self
-                    .end(object, path, "min", |x| x.real())
-                    .unwrap_or(f64::NEG_INFINITY);
-                let max = self
-                    .end(object, path, "max", |x| x.real())
-                    .unwrap_or(f64::INFINITY);
-                if min > max {
-                    self.error(path, "\"min\" is above \"max\"");
-                }
-                DeclaredKind::Real { min, max }
-            }
-            "word" => DeclaredKind::Word {
-                of: self.of(object, path),
-            },
-            _ => DeclaredKind::Bool,
-        };
-        param.default = None;
-        let at = path.key("default");
-        let default = match object.get("default") {
-            None => None,
-            Some(Value::Bool(x)) => Some(Scalar::Bool(*x)),
-            Some(Value::Number(x)) => self.number(x, &at),
-            Some(Value::String(text)) if !text.starts_with('=') => {
-                Some(Scalar::Word(self.words.add(text)))
-            }
-            Some(other) => {
-                self.error(&at, format!("a default is a literal, not {other}"));
-                None
-            }
-        };
-        if let Some(default) = default {
-            match param.check(default) {
-                Ok(default) => param.default = Some(default),
-                Err(misfit) => {
-                    param.default = Some(default);
-                    let message = self.misfit(&param, default, misfit);
-                    self.error(&at, message);
-                }
-            }
-        }
-        param
-    }
-
-    fn end<T>(
-        &mut self,
-        object: &Map<String, Value>,
-        path: &JsonPath,
-        key: &str,
-        take: fn(Scalar) -> Option<T>,
-    ) -> Option<T> {
-        let value = object.get(key)?;
-        let number = match value {
-            Value::Number(x) => self.number(x, &path.key(key)).and_then(take),
-            _ => None,
-        };
-        if number.is_none() {
-            self.error(
-                &path.key(key),
-                format!("{key:?} is a number of the parameter's type, not {value}"),
-            );
-        }
-        number
-    }
-
-    fn of(&mut self, object: &Map<String, Value>, path: &JsonPath) -> Vec<crate::expr::Word> {
-        let at = path.key("of");
-        let list = object
-            .get("of")
-            .and_then(Value::as_array)
-            .filter(|l| !l.is_empty());
-        let Some(list) = list else {
-            self.error(&at, "\"of\" lists the words of the parameter, at least one");
-            return Vec::new();
-        };
-        if list.len() > MAX_PARAMS {
-            self.error(
-                &at,
-                format!(
-                    "a parameter has at most {MAX_PARAMS} words, not {}",
-                    list.len()
-                ),
-            );
-            return Vec::new();
-        }
-        let mut words = Vec::new();
-        for (k, item) in list.iter().enumerate() {
-            match item
-                .as_str()
-                .filter(|t| !t.is_empty() && !t.starts_with('='))
-                .map(|t| self.words.add(t))
-            {
-                Some(word) if words.contains(&word) => {
-                    self.error(&at.index(k), format!("{item} stands twice"))
-                }
-                Some(word) => words.push(word),
-                None => self.error(&at.index(k), format!("expected a word, not {item}")),
-            }
-        }
-        words
-    }
-
     /// Why a value does not fit a parameter, in words.
-    fn misfit(&self, param: &Param, value: Scalar, misfit: Misfit) -> String {
+    pub(super) fn misfit(&self, param: &Param, value: Scalar, misfit: Misfit) -> String {
         crate::space::explain::misfit(&self.words, param, value, misfit)
     }
 
@@ -381,7 +188,7 @@ impl Parser {
                 self.guard(0, Need::Any(uses))
             };
             let env = Env::guarded(Rc::new(slots), Place::Block(block), guard);
-            let require = self.conditions(declared.get("require"), &path.key("require"), &env);
+            let require = self.requirements(declared.get("require"), &path.key("require"), &env);
             let body = match declared.get("body") {
                 Some(body) => self.body(body, &path.key("body"), &env, &HashMap::new()),
                 None => {

@@ -9,6 +9,7 @@ mod env;
 mod forms;
 mod holes;
 mod node;
+mod params;
 mod repeat;
 mod vars;
 
