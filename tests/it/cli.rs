@@ -1,6 +1,7 @@
 //! The program as scripts see it: exit codes, stdout that is data and nothing else, closed pipes.
 
 mod show;
+mod spaces;
 
 use assert_cmd::Command;
 use serde_json::Value;
