@@ -110,6 +110,19 @@ impl Sum {
     }
 }
 
+impl Sum {
+    /// What is left without a part of it; `None` where that is no part of it.
+    #[must_use]
+    pub fn without(self, part: Self) -> Option<Self> {
+        Some(Self {
+            time: self.time.checked_sub(part.time)?,
+            energy: self.energy.checked_sub(part.energy)?,
+            uncovered_kernels: self.uncovered_kernels.checked_sub(part.uncovered_kernels)?,
+            uncovered_macs: self.uncovered_macs.checked_sub(part.uncovered_macs)?,
+        })
+    }
+}
+
 impl std::ops::AddAssign for Sum {
     fn add_assign(&mut self, more: Self) {
         self.time = self.time.saturating_add(more.time);

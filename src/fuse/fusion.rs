@@ -17,7 +17,7 @@ enum Flow {
 }
 
 /// How far a kernel has come; a later op joins only if its own step is later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Step {
     Anchor,
     Normed,
@@ -48,6 +48,69 @@ struct State {
 pub struct Scratch {
     states: Vec<State>,
     owners: Vec<ValueId>,
+}
+
+/// A kernel that ends in a value, and may still take in an op that reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Open {
+    /// As far as it goes now.
+    pub kernel: Kernel,
+    step: Step,
+}
+
+/// How a part of a network meets its neighbours: see [`Scratch::ends`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    /// Whether an op of it would join an open kernel before it.
+    pub joins: bool,
+    /// Whether its output is another name of its input.
+    pub through: bool,
+    /// Whether what comes later could change what becomes of it, or the other way round.
+    pub entangled: bool,
+    /// The kernel that a later op could join.
+    pub open: Option<Open>,
+}
+
+impl Scratch {
+    /// The ends of the graph fused last, into `kernels`; it has one input, its first node, and one output.
+    pub fn ends(&self, graph: &Graph, kernels: &[Kernel]) -> Ends {
+        let state = |id: ValueId| self.states.get(id.index());
+        let (Some(first), Some(output)) = (self.states.first(), graph.outputs().first()) else {
+            return Ends::default();
+        };
+        let needed = |id: ValueId| state(id).is_some_and(|s| s.needed && s.source == id.0);
+        let joiner = |id: ValueId| {
+            let op = &graph.node(id).op;
+            matches!(op, Op::BatchNorm(_) | Op::Act(_) | Op::Add(_))
+                && needed(id)
+                && (graph.inputs(id).iter()).any(|x| state(*x).is_some_and(|s| s.source == 0))
+        };
+        let last = state(*output).and_then(|s| state(ValueId(s.source)).map(|of| (s, of)));
+        let through = last.is_some_and(|(s, _)| s.source == 0 && s.flow == Flow::Dynamic);
+        // an equal twin may stand among nodes that nobody needs
+        let idle = || {
+            graph
+                .ids()
+                .any(|id| state(id).is_some_and(|s| s.source == id.0 && !s.needed))
+        };
+        let entangled =
+            last.is_none_or(|(s, _)| s.flow != Flow::Dynamic || (s.source != output.0 && idle()));
+        let open = last
+            .filter(|(_, of)| !through && of.step < Step::Closed)
+            .and_then(|(_, of)| {
+                let kernel = *kernels.get(of.kernel as usize)?;
+                Some(Open {
+                    kernel,
+                    step: of.step,
+                })
+            });
+        Ends {
+            joins: first.uses == 1 && graph.ids().any(joiner),
+            through,
+            entangled,
+            open,
+        }
+    }
 }
 
 /// What became of a node.
@@ -129,10 +192,28 @@ pub fn fuse_into(
     scratch: &mut Scratch,
     kernels: &mut Vec<Kernel>,
 ) {
+    fuse_after(graph, rules, None, scratch, kernels);
+}
+
+/// As [`fuse_into`], for a part of a network whose input a kernel before it ends in: that kernel comes first in the
+/// list, with what joined it.
+pub fn fuse_after(
+    graph: &Graph,
+    rules: &FuseRules,
+    before: Option<&Open>,
+    scratch: &mut Scratch,
+    kernels: &mut Vec<Kernel>,
+) {
     kernels.clear();
     scratch.owners.clear();
     trace_constants(graph, rules, &mut scratch.states);
     trace_needs(graph, &mut scratch.states);
+    if let (Some(before), Some(input)) = (before, scratch.states.first_mut()) {
+        input.kernel = 0;
+        input.step = before.step;
+        kernels.push(before.kernel);
+        scratch.owners.push(ValueId(0));
+    }
     let mut fusion = Fusion {
         graph,
         rules,

@@ -147,7 +147,7 @@ impl KernelKind {
 }
 
 /// The window of a convolution or pool; all ones for everything else.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Height and width.
     pub kernel_size: [u32; 2],
@@ -182,7 +182,7 @@ impl From<&Conv> for Window {
 }
 
 /// One launch, for one sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
     /// What it is to a device.
     pub kind: KernelKind,

@@ -71,6 +71,11 @@ impl Graph {
         &self.edges[first..first + node.input_count as usize]
     }
 
+    /// Inputs of all nodes together.
+    pub fn edge_count(&self) -> usize {
+        self.edges.len()
+    }
+
     /// The outputs, in the order of the document.
     pub fn outputs(&self) -> &[ValueId] {
         &self.outputs

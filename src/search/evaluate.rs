@@ -1,16 +1,17 @@
 //! What a network costs: counted and predicted here for every candidate, in parallel; what only a run can tell is asked
 //! of an evaluator.
 
+use super::memo::{Counter, Memo};
 use super::metric::{COUNTS, Metric};
 use crate::base::hash::{Fingerprint, Hasher};
-use crate::blocks::{self, Names, Program};
+use crate::blocks::{self, Names, Parts, Program};
 use crate::cost::{self, Totals};
-use crate::device::DeviceModel;
+use crate::device::{DeviceModel, Sum};
 use crate::fuse::{self, FuseRules, Kernel, KernelKind};
 use crate::ir::identity;
 use crate::space::ast::DecisionId;
 use crate::space::{Assignment, Space};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The identity of an assignment within its space.
 pub fn key(assignment: &Assignment, space: &Space) -> u128 {
@@ -32,9 +33,19 @@ pub struct Unbuildable(Box<str>);
 pub struct Costs<'a> {
     program: &'a Program,
     devices: &'a [DeviceModel],
-    /// Devices that fuse alike share the kernels.
-    groups: Vec<(&'a FuseRules, Vec<usize>)>,
+    groups: Vec<Group<'a>>,
     metrics: Vec<Metric>,
+    /// What nets are put together from, where they come apart.
+    parts: Option<Parts<'a>>,
+    /// Tells what one set of costs has memorised from what another has.
+    number: u64,
+}
+
+/// Devices that fuse alike share the kernels.
+#[derive(Clone, Debug)]
+pub(super) struct Group<'a> {
+    pub rules: &'a FuseRules,
+    pub members: Vec<usize>,
 }
 
 /// Working memory of one thread.
@@ -45,20 +56,23 @@ pub struct Scratch {
     fusion: fuse::Scratch,
     kernels: Vec<Kernel>,
     identity: identity::Scratch,
+    memo: Memo,
 }
 
 impl<'a> Costs<'a> {
     /// Of this program on these devices.
     pub fn new(program: &'a Program, devices: &'a [DeviceModel]) -> Self {
-        let mut groups: Vec<(&FuseRules, Vec<usize>)> = Vec::new();
+        static COUNT: AtomicU64 = AtomicU64::new(1);
+        let mut groups: Vec<Group<'_>> = Vec::new();
         let mut metrics = COUNTS.to_vec();
         for (index, device) in devices.iter().enumerate() {
-            match groups
-                .iter_mut()
-                .find(|(rules, _)| *rules == device.rules())
-            {
-                Some((_, members)) => members.push(index),
-                None => groups.push((device.rules(), vec![index])),
+            let alike = groups.iter_mut().find(|g| g.rules == device.rules());
+            match alike {
+                Some(group) => group.members.push(index),
+                None => groups.push(Group {
+                    rules: device.rules(),
+                    members: vec![index],
+                }),
             }
             metrics.push(Metric::Latency(device.name().into()));
             metrics.push(Metric::Energy(device.name().into()));
@@ -68,6 +82,8 @@ impl<'a> Costs<'a> {
             devices,
             groups,
             metrics,
+            parts: Parts::of(program),
+            number: COUNT.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -97,12 +113,76 @@ impl<'a> Costs<'a> {
         extra: usize,
         scratch: &mut Scratch,
     ) -> Result<(Fingerprint, Box<[f64]>), Unbuildable> {
+        match self.of_parts(assignment, extra, scratch) {
+            Some(found) => Ok(found),
+            None => self.of_whole(assignment, extra, scratch),
+        }
+    }
+
+    /// As [`of`](Self::of), from what is memorised of the net's parts; `None` where only the whole graph can tell.
+    pub fn of_parts(
+        &self,
+        assignment: &Assignment,
+        extra: usize,
+        scratch: &mut Scratch,
+    ) -> Option<(Fingerprint, Box<[f64]>)> {
+        let parts = self.parts.as_ref()?;
+        if scratch.memo.owner != self.number {
+            scratch.memo.forget();
+            scratch.memo.owner = self.number;
+        }
+        let counter = Counter {
+            program: self.program,
+            parts,
+            devices: self.devices,
+            groups: &self.groups,
+            memo: &mut scratch.memo,
+            lowering: &mut scratch.lowering,
+            counting: &mut scratch.totals,
+            fusion: &mut scratch.fusion,
+            kernels: &mut scratch.kernels,
+            identity: &mut scratch.identity,
+        };
+        let (fingerprint, totals, sums) = counter.net(assignment)?;
+        Some((fingerprint, self.values(&totals, sums, extra)))
+    }
+
+    /// As [`of`](Self::of), from the whole graph and nothing memorised: slower, and the same to the bit.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_whole(
+        &self,
+        assignment: &Assignment,
+        extra: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(Fingerprint, Box<[f64]>), Unbuildable> {
         let graph = (self.program)
             .lower_into(&mut scratch.lowering, assignment, Names::Off)
             .map_err(|e| Unbuildable(first_line(&e.render(None)).into()))?;
         let totals = Totals::without_fields(graph, &mut scratch.totals)
             .map_err(|e| Unbuildable(e.to_string().into()))?;
-        let mut values = vec![f64::NAN; self.metrics.len() + extra].into_boxed_slice();
+        let mut sums = vec![Sum::default(); self.devices.len()];
+        for group in &self.groups {
+            fuse::fuse_into(
+                graph,
+                group.rules,
+                &mut scratch.fusion,
+                &mut scratch.kernels,
+            );
+            for &member in &group.members {
+                if let (Some(device), Some(sum)) = (self.devices.get(member), sums.get_mut(member))
+                {
+                    *sum = device.sum(&scratch.kernels, 1);
+                }
+            }
+        }
+        let fingerprint = graph.fingerprint_with(&mut scratch.identity);
+        Ok((fingerprint, self.values(&totals, &sums, extra)))
+    }
+
+    fn values(&self, totals: &Totals, sums: &[Sum], extra: usize) -> Box<[f64]> {
+        let mut values = Vec::with_capacity(self.metrics.len() + extra);
         let counts = [
             totals.params,
             totals.macs,
@@ -110,29 +190,18 @@ impl<'a> Costs<'a> {
             totals.mem_access_elems,
             totals.peak_activation_elems.saturating_mul(4),
         ];
-        for (place, count) in values.iter_mut().zip(counts) {
-            *place = count as f64;
+        values.extend(counts.map(|count| count as f64));
+        for (device, sum) in self.devices.iter().zip(sums) {
+            let fast = device.total(*sum);
+            let known = |value: f64| match fast.uncovered_kernels {
+                0 => value,
+                _ => f64::NAN,
+            };
+            values.push(known(fast.latency.0));
+            values.push(known(fast.energy.map_or(f64::NAN, |e| e.0)));
         }
-        for (rules, members) in &self.groups {
-            fuse::fuse_into(graph, rules, &mut scratch.fusion, &mut scratch.kernels);
-            for &member in members {
-                let Some(device) = self.devices.get(member) else {
-                    continue;
-                };
-                let Ok(fast) = device.predict_fast(&scratch.kernels, 1) else {
-                    continue;
-                };
-                if fast.uncovered_kernels > 0 {
-                    continue;
-                }
-                let at = COUNTS.len() + 2 * member;
-                if let Some([latency, energy]) = values.get_mut(at..at + 2) {
-                    *latency = fast.latency.0;
-                    *energy = fast.energy.map_or(f64::NAN, |e| e.0);
-                }
-            }
-        }
-        Ok((graph.fingerprint_with(&mut scratch.identity), values))
+        values.resize(self.metrics.len() + extra, f64::NAN);
+        values.into()
     }
 
     /// The kernels of a network that a device's profile does not cover.

@@ -12,6 +12,7 @@ pub mod folder;
 pub mod front;
 pub mod hypervolume;
 pub mod journal;
+mod memo;
 pub mod metric;
 pub mod objective;
 pub mod random;

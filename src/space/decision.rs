@@ -270,6 +270,11 @@ impl Assignment {
             .filter(|x| *x != INACTIVE)
     }
 
+    /// The position of the value of each decision in its domain; the largest number stands for none.
+    pub fn positions(&self) -> &[u32] {
+        &self.0
+    }
+
     /// All active decisions and the positions of their values.
     pub fn active(&self) -> impl Iterator<Item = (DecisionId, u32)> + '_ {
         let numbered = self.0.iter().enumerate();

@@ -16,6 +16,7 @@ mod library;
 mod naive;
 mod networks;
 mod oracle;
+mod parts;
 mod props;
 mod random;
 mod registry;

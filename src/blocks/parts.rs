@@ -1,0 +1,570 @@
+//! The parts that the nets of a program are made of: stretches of nodes with one value going in and one coming out.
+//!
+//! A part's graph depends on its input's shape and on the values of *its* decisions alone, so whoever counts many nets
+//! of one space need lower each part only once ([`Program::lower_part`]). Nodes at which nothing earlier is read any
+//! more cut a body into parts; a choice, an inline body and a repeat have parts of their own.
+//!
+//! Invariants:
+//! - A net is the parts of [`Parts::root`], one after the other.
+//! - Parts of one [`class`](Part::class) with equal values of their decisions and equal inputs have equal graphs.
+
+use super::program::{Body, Kind, Node, Program, Slot};
+use crate::expr::{Expr, Ref, Scope};
+use crate::space::ast::{Condition, Hole, Repeat, Source, Val};
+use crate::space::{Assignment, Context, Decision, Domain};
+use std::collections::HashMap;
+
+/// A space with more parts is counted net by net.
+pub const MAX_PARTS: usize = 4096;
+
+/// Copies of a varied repeat that have parts of their own.
+const MAX_COPIES: u32 = 64;
+
+/// The position of a decision, and the number of its values, no value included.
+pub type Counted = (u32, u64);
+
+/// The number of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartId(pub u32);
+
+/// All parts of a program's nets.
+#[derive(Clone, Debug)]
+pub struct Parts<'p> {
+    program: &'p Program,
+    list: Vec<Part<'p>>,
+    root: PartId,
+    input: Box<[Counted]>,
+}
+
+/// One part.
+#[derive(Clone, Debug)]
+pub struct Part<'p> {
+    /// Parts of one class are made alike. Below twice [`MAX_PARTS`].
+    pub class: u32,
+    /// The decisions that it depends on. `None` where there are more than 2^64 combinations.
+    pub decisions: Option<Box<[Counted]>>,
+    /// How many combinations there are, at most.
+    pub combinations: u64,
+    /// What it is.
+    pub kind: PartKind<'p>,
+    pub(super) place: Surroundings,
+}
+
+/// What a part is.
+#[derive(Clone, Debug)]
+pub enum PartKind<'p> {
+    /// Nodes to be lowered together.
+    Nodes(Stretch<'p>),
+    /// Parts one after the other.
+    Chain(Box<[PartId]>),
+    /// The part of the option taken.
+    Choice(Options<'p>),
+    /// So many parts, one after the other.
+    Repeat(Copies<'p>),
+    /// The part, or nothing.
+    When(Guarded<'p>),
+}
+
+/// Nodes to be lowered together: all from one place of a body to another, or one copy of one node.
+#[derive(Clone, Copy, Debug)]
+pub struct Stretch<'p> {
+    pub(super) nodes: &'p [Node],
+    pub(super) first: usize,
+    pub(super) one_copy: bool,
+}
+
+/// A choice of parts.
+#[derive(Clone, Debug)]
+pub struct Options<'p> {
+    pub(super) hole: &'p Hole,
+    pub(super) options: Box<[PartId]>,
+}
+
+/// Copies of a part.
+#[derive(Clone, Debug)]
+pub struct Copies<'p> {
+    pub(super) repeat: &'p Repeat,
+    /// The part of each copy; the last one stands for all that follow.
+    pub(super) copies: Box<[PartId]>,
+}
+
+/// A part under a condition.
+#[derive(Clone, Debug)]
+pub struct Guarded<'p> {
+    pub(super) condition: &'p Condition,
+    pub(super) part: PartId,
+}
+
+/// The copies of the varied repeats around a place, and `i` there.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(super) struct Surroundings {
+    pub copies: Box<[u32]>,
+    pub i: Option<i64>,
+    /// Bodies and choices around it.
+    pub depth: u32,
+}
+
+impl<'p> Parts<'p> {
+    /// The parts of a program; `None` where its nets do not come apart: several inputs or outputs, or too many parts.
+    pub fn of(program: &'p Program) -> Option<Self> {
+        let ast = program.space().ast();
+        let last = program.net.nodes.len().checked_sub(1)?;
+        if ast.inputs.len() != 1 || ast.outputs.as_slice() != [last as u32] {
+            return None;
+        }
+        let mut maker = Maker {
+            program,
+            list: Vec::new(),
+            classes: HashMap::new(),
+        };
+        let root = maker.chain(&program.net, &Surroundings::default())?;
+        let mut seen = Seen::default();
+        for val in ast.inputs.iter().flat_map(|input| &input.shape) {
+            seen.val(program, val, &[], true);
+        }
+        Some(Self {
+            program,
+            list: maker.list,
+            root,
+            input: seen.counted(program)?.0,
+        })
+    }
+
+    /// The decisions that the input's shape depends on, as those of a [`Part`].
+    pub fn input(&self) -> &[Counted] {
+        &self.input
+    }
+
+    /// The part that is the whole net.
+    pub fn root(&self) -> PartId {
+        self.root
+    }
+
+    /// The parts that a part is made of under an assignment, one after the other; `None` of nodes to be lowered, and
+    /// where the assignment gives no answer.
+    pub fn inside(&self, part: &Part<'p>, assignment: &Assignment) -> Option<Vec<PartId>> {
+        let mut vars = Vec::new();
+        let space = self.program.space();
+        if !matches!(part.kind, PartKind::Chain(_)) {
+            space.vars(assignment, &mut vars).ok()?;
+        }
+        let context = Context {
+            space,
+            assignment,
+            scope: Scope {
+                slots: &vars,
+                input: None,
+                i: part.place.i,
+            },
+            copies: &part.place.copies,
+        };
+        match &part.kind {
+            PartKind::Nodes(_) => None,
+            PartKind::Chain(parts) => Some(parts.to_vec()),
+            PartKind::Choice(Options { hole, options }) => {
+                let option = context.option(hole).ok()?;
+                Some(vec![*options.get(option as usize)?])
+            }
+            PartKind::When(Guarded { condition, part }) => {
+                let met = condition.expr.eval_bool(&context.scope).ok()?;
+                Some(Vec::from_iter(met.then_some(*part)))
+            }
+            PartKind::Repeat(Copies { repeat, copies }) => {
+                let count = context.scalar(&repeat.count).ok()?.int()?;
+                let most = repeat.vary.map_or(1 << 16, |vary| i64::from(vary.max));
+                if !(0..=most).contains(&count) {
+                    return None;
+                }
+                let last = copies.len().saturating_sub(1);
+                let copy = |k: i64| copies.get((k as usize).min(last)).copied();
+                (0..count).map(copy).collect()
+            }
+        }
+    }
+
+    /// A part.
+    pub fn part(&self, id: PartId) -> Option<&Part<'p>> {
+        self.list.get(id.0 as usize)
+    }
+}
+
+/// What a class is made of: the first node, how many, whether one copy of it, and where that matters, where.
+type Class = (*const Node, usize, bool, Surroundings);
+
+struct Maker<'p> {
+    program: &'p Program,
+    list: Vec<Part<'p>>,
+    classes: HashMap<Class, u32>,
+}
+
+impl<'p> Maker<'p> {
+    /// A body whose only input is one value.
+    fn chain(&mut self, body: &'p Body, place: &Surroundings) -> Option<PartId> {
+        let nodes = &body.nodes;
+        // the earliest node that those after a place read, 0 for the body's input
+        let mut earliest = nodes.len() + 1;
+        let mut ends = Vec::new();
+        for (k, node) in nodes.iter().enumerate().rev() {
+            if earliest > k {
+                ends.push(k);
+            }
+            earliest = earliest.min(reads(node));
+        }
+        ends.reverse();
+        let mut parts = Vec::with_capacity(ends.len());
+        let mut first = 0;
+        for end in ends {
+            let (Some(node), Some(range)) = (nodes.get(end), nodes.get(..=end)) else {
+                return None;
+            };
+            parts.push(if first == end && node.from.len() == 1 {
+                self.node(node, place)?
+            } else {
+                let stretch = Stretch {
+                    nodes: range,
+                    first,
+                    one_copy: false,
+                };
+                self.add(PartKind::Nodes(stretch), range.get(first..)?, false, place)?
+            });
+            first = end + 1;
+        }
+        match parts.as_slice() {
+            [only] => Some(*only),
+            _ => self.add(PartKind::Chain(parts.into()), nodes, false, place),
+        }
+    }
+
+    /// A node whose only input is one value.
+    fn node(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+        if let Kind::Each { level, nodes } = &node.kind {
+            let copy = place.copies.get(*level as usize)?;
+            return self.node(nodes.get(*copy as usize)?, place);
+        }
+        if let Some(condition) = &node.when {
+            let part = self.repeated(node, place)?;
+            let kind = PartKind::When(Guarded { condition, part });
+            return self.add(kind, std::slice::from_ref(node), false, place);
+        }
+        self.repeated(node, place)
+    }
+
+    fn repeated(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+        let Some(repeat) = &node.repeat else {
+            return self.one(node, place);
+        };
+        let copies = match repeat.vary {
+            Some(vary) => Some(vary.max),
+            None => {
+                let mut seen = Seen::default();
+                seen.one_copy(self.program, node, &place.copies);
+                // copies that cannot tell their number are all alike
+                if seen.i {
+                    self.most(&repeat.count)
+                } else {
+                    Some(1)
+                }
+            }
+        };
+        let Some(copies) = copies.filter(|n| *n <= MAX_COPIES) else {
+            // condition and input have been looked at already
+            let stretch = Stretch {
+                nodes: std::slice::from_ref(node),
+                first: 0,
+                one_copy: false,
+            };
+            return self.add(PartKind::Nodes(stretch), stretch.nodes, false, place);
+        };
+        let parts = (0..copies).map(|k| {
+            let mut inner = place.clone();
+            if repeat.vary.is_some() {
+                let mut copies = inner.copies.into_vec();
+                copies.push(k);
+                inner.copies = copies.into();
+            }
+            inner.i = Some(i64::from(k));
+            self.one(node, &inner)
+        });
+        let copies = parts.collect::<Option<Box<[PartId]>>>()?;
+        let kind = PartKind::Repeat(Copies { repeat, copies });
+        self.add(kind, std::slice::from_ref(node), false, place)
+    }
+
+    /// The most copies that a count can amount to, where that is plain.
+    fn most(&self, count: &Val) -> Option<u32> {
+        let most = match count {
+            Val::Lit(count) => count.int()?,
+            Val::Hole(id) => {
+                let domain = self
+                    .program
+                    .space()
+                    .decisions()
+                    .get(id.0 as usize)?
+                    .domain();
+                let values = (0..domain.count()).map(|k| domain.literal(k)?.int());
+                values.collect::<Option<Vec<_>>>()?.into_iter().max()?
+            }
+            Val::Expr(_) | Val::Each { .. } | Val::List(_) => return None,
+        };
+        u32::try_from(most).ok()
+    }
+
+    /// One copy of a node.
+    fn one(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+        let inside = Surroundings {
+            depth: place.depth + 1,
+            ..place.clone()
+        };
+        match &node.kind {
+            Kind::Body(body) => self.chain(body, &inside),
+            Kind::Choice { hole, options } => {
+                let options = options.iter().map(|option| self.node(option, &inside));
+                let options = options.collect::<Option<Box<[PartId]>>>()?;
+                let kind = PartKind::Choice(Options { hole, options });
+                self.add(kind, std::slice::from_ref(node), true, place)
+            }
+            Kind::Listed { .. } | Kind::Declared { .. } | Kind::Each { .. } => {
+                let stretch = Stretch {
+                    nodes: std::slice::from_ref(node),
+                    first: 0,
+                    one_copy: true,
+                };
+                self.add(PartKind::Nodes(stretch), stretch.nodes, true, place)
+            }
+        }
+    }
+
+    fn add(
+        &mut self,
+        kind: PartKind<'p>,
+        nodes: &'p [Node],
+        one_copy: bool,
+        place: &Surroundings,
+    ) -> Option<PartId> {
+        if self.list.len() >= MAX_PARTS {
+            return None;
+        }
+        let mut seen = Seen::default();
+        for node in nodes {
+            if one_copy {
+                seen.one_copy(self.program, node, &place.copies);
+            } else {
+                seen.node(self.program, node, &place.copies);
+            }
+        }
+        // copies whose decisions are alike are one class: what they depend on are the values, which make the key
+        let own = Surroundings {
+            copies: match seen.by_copy {
+                true => place.copies.clone(),
+                false => Box::default(),
+            },
+            i: place.i.filter(|_| seen.i),
+            depth: place.depth,
+        };
+        let class = match &kind {
+            // an inner part of another kind has the same nodes
+            PartKind::Nodes(_) => {
+                let next = self.classes.len() as u32;
+                let key = (nodes.as_ptr(), nodes.len(), one_copy, own);
+                *self.classes.entry(key).or_insert(next)
+            }
+            _ => (MAX_PARTS + self.list.len()) as u32,
+        };
+        let (decisions, combinations) = seen.counted(self.program).unzip();
+        self.list.push(Part {
+            class,
+            decisions,
+            combinations: combinations.unwrap_or(u64::MAX),
+            kind,
+            place: place.clone(),
+        });
+        Some(PartId(self.list.len() as u32 - 1))
+    }
+}
+
+/// The earliest value that a node reads: 0 for what the body is given, else one more than the node's position.
+fn reads(node: &Node) -> usize {
+    let own = node.from.iter().map(|source| match source {
+        Source::Input(_) | Source::AllInputs => 0,
+        Source::Node(k) => *k as usize + 1,
+        // copies but the last come before what a cut lets through
+        Source::Copies(k) => *k as usize,
+    });
+    let own = own.min().unwrap_or(0);
+    match &node.kind {
+        Kind::Each { nodes, .. } => nodes.iter().map(reads).min().unwrap_or(0).min(own),
+        _ => own,
+    }
+}
+
+/// What a stretch of the document depends on.
+#[derive(Debug, Default)]
+struct Seen {
+    /// In the order of the document, each once.
+    decisions: Vec<u32>,
+    /// Whether `i` of a repeat is read, be it an inner one's.
+    i: bool,
+    /// Whether copies differ by more than the values of their decisions.
+    by_copy: bool,
+}
+
+impl Seen {
+    /// The decisions with the number of values of each, no value included, and the product of those; `None` where it
+    /// passes `u64`.
+    fn counted(&self, program: &Program) -> Option<(Box<[Counted]>, u64)> {
+        let decisions = program.space().decisions();
+        let counted = self.decisions.iter().map(|d| {
+            let decision = decisions.get(*d as usize);
+            (*d, decision.map_or(1, |d| u64::from(d.count()) + 1))
+        });
+        let counted: Box<[_]> = counted.collect();
+        let mut values = counted.iter().map(|(_, values)| *values);
+        let product = values.try_fold(1u64, u64::checked_mul)?;
+        Some((counted, product))
+    }
+
+    fn node(&mut self, program: &Program, node: &Node, copies: &[u32]) {
+        if let Some(when) = &node.when {
+            self.expr(program, &when.expr, true);
+        }
+        if let Some(repeat) = &node.repeat {
+            self.val(program, &repeat.count, copies, true);
+        }
+        self.one_copy(program, node, copies);
+    }
+
+    /// All but condition and number of copies.
+    fn one_copy(&mut self, program: &Program, node: &Node, copies: &[u32]) {
+        self.inside(program, node, copies, true);
+    }
+
+    /// `net`: whether names mean variables, and not parameters of a declared block.
+    fn inside(&mut self, program: &Program, node: &Node, copies: &[u32], net: bool) {
+        let nested = |seen: &mut Self, node: &Node| {
+            if let Some(when) = &node.when {
+                seen.expr(program, &when.expr, net);
+            }
+            if let Some(repeat) = &node.repeat {
+                seen.val(program, &repeat.count, copies, net);
+            }
+            seen.inside(program, node, copies, net);
+        };
+        match &node.kind {
+            Kind::Listed { args, .. } => {
+                for arg in args {
+                    if let Slot::Open(open) = arg {
+                        self.val(program, &open.val, copies, net);
+                    }
+                }
+            }
+            Kind::Declared { block, args } => {
+                for (val, _) in args.iter().flatten() {
+                    self.val(program, val, copies, net);
+                }
+                for node in program.blocks.get(*block).iter().flat_map(|b| &b.nodes) {
+                    // levels of varied repeats start again in a declared block
+                    let mut inner = Self::default();
+                    inner.whole(program, node);
+                    inner.decisions.iter().for_each(|d| self.decision(*d));
+                }
+            }
+            Kind::Body(body) => body.nodes.iter().for_each(|node| nested(self, node)),
+            Kind::Choice { hole, options } => {
+                self.hole(hole, copies);
+                options.iter().for_each(|node| nested(self, node));
+            }
+            Kind::Each { level, nodes } => {
+                self.by_copy = true;
+                match copies.get(*level as usize) {
+                    Some(k) => nodes
+                        .get(*k as usize)
+                        .into_iter()
+                        .for_each(|n| nested(self, n)),
+                    None => nodes.iter().for_each(|n| nested(self, n)),
+                }
+            }
+        }
+    }
+
+    /// A node of a declared block.
+    fn whole(&mut self, program: &Program, node: &Node) {
+        if let Some(repeat) = &node.repeat {
+            self.val(program, &repeat.count, &[], false);
+        }
+        self.inside(program, node, &[], false);
+    }
+
+    fn decision(&mut self, d: u32) {
+        if !self.decisions.contains(&d) {
+            self.decisions.push(d);
+        }
+    }
+
+    fn expr(&mut self, program: &Program, expr: &Expr, net: bool) {
+        for name in expr.refs() {
+            match name {
+                Ref::I => self.i = true,
+                Ref::In(_) => {}
+                Ref::Slot(slot) if net => {
+                    if let Some(var) = program.space().ast().vars.get(slot as usize) {
+                        self.val(program, &var.val, &[], true);
+                    }
+                }
+                Ref::Slot(_) => {}
+            }
+        }
+    }
+
+    fn hole(&mut self, hole: &Hole, copies: &[u32]) {
+        match hole {
+            Hole::One(id) => self.decision(id.0),
+            Hole::Each { level, items } => match copies.get(*level as usize) {
+                Some(k) => items
+                    .get(*k as usize)
+                    .into_iter()
+                    .for_each(|hole| self.hole(hole, copies)),
+                None => items.iter().for_each(|hole| self.hole(hole, copies)),
+            },
+        }
+    }
+
+    fn val(&mut self, program: &Program, val: &Val, copies: &[u32], net: bool) {
+        match val {
+            Val::Lit(_) => {}
+            Val::Expr(expr) => self.expr(program, expr, net),
+            Val::Hole(id) => {
+                self.decision(id.0);
+                let decision = program.space().decisions().get(id.0 as usize);
+                if let Some(Domain::Items { items, .. }) = decision.map(Decision::domain) {
+                    for item in items {
+                        self.val(program, &item.val, copies, net);
+                    }
+                }
+            }
+            Val::Each { level, items } => {
+                self.by_copy |= !items.iter().all(|item| alike(program, item, items.first()));
+                match copies.get(*level as usize) {
+                    Some(k) => items
+                        .get(*k as usize)
+                        .into_iter()
+                        .for_each(|v| self.val(program, v, copies, net)),
+                    None => items.iter().for_each(|v| self.val(program, v, copies, net)),
+                }
+            }
+            Val::List(items) => items.iter().for_each(|v| self.val(program, v, copies, net)),
+        }
+    }
+}
+
+/// Whether two items of an `each` are holes of one domain, so that the same position means the same.
+fn alike(program: &Program, item: &Val, first: Option<&Val>) -> bool {
+    let domain = |val: &Val| match val {
+        Val::Hole(id) => {
+            let decision = program.space().decisions().get(id.0 as usize);
+            decision.map(|d| std::ptr::from_ref(d.domain()))
+        }
+        _ => None,
+    };
+    let own = domain(item);
+    own.is_some() && own == first.and_then(domain)
+}

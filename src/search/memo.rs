@@ -1,0 +1,365 @@
+//! Costs of the parts of nets, each worked out once.
+//!
+//! A net of a space is a chain of parts ([`Parts`]), and all that is counted and predicted of it adds up along the
+//! chain: counts and costs are whole numbers, the peak is the largest, the identity is a chain itself. So what a part
+//! costs, given its input's shape and the values of its decisions, is kept under just these; a net costs a look-up for
+//! each of its parts.
+//!
+//! A kernel may reach over a seam (a norm after a convolution): a part that would join the kernel before it is worked
+//! out once more for each such kernel, and kept under that too.
+//!
+//! Invariant: what is put together here equals, to the bit, what the whole graph gives. Where that is not sure (a limit
+//! is near, a part cannot be built, constants cross a seam) there is no answer, and the caller lowers the whole net.
+
+use super::evaluate::Group;
+use crate::base::hash::{Chain, Fingerprint};
+use crate::blocks::{self, MAX_PARTS, Part, PartId, PartKind, Parts, Program};
+use crate::cost::{self, Totals};
+use crate::device::{DeviceModel, Sum};
+use crate::fuse::{self, Kernel, Open};
+use crate::ir::graph::MAX_NODES;
+use crate::ir::{Shape, identity, ops::Op};
+use crate::space::Assignment;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Parts made of parts are kept too where they have at most so many variants.
+const KEPT_VARIANTS: u64 = 1 << 16;
+
+/// All is forgotten when so many parts are kept: about 40 MB.
+const MOST_KEPT: usize = 1 << 17;
+
+/// The class under which inputs are kept.
+const INPUT: u32 = 2 * MAX_PARTS as u32;
+
+/// Nodes and visits up to which no limit of lowering can be near.
+const SMALL: usize = MAX_NODES / 16;
+
+/// What is known of the parts of one program on some devices. Belongs to one thread.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    /// Which [`super::evaluate::Costs`] it holds for.
+    pub owner: u64,
+    shapes: Vec<Shape>,
+    shape_ids: HashMap<Shape, u32>,
+    /// By shape: the identity of an input of it.
+    heads: Vec<Chain>,
+    table: HashMap<u128, u32, BuildHasherDefault<KeyHasher>>,
+    records: Vec<Record>,
+    /// So many a record as there are devices.
+    sums: Vec<Sum>,
+    /// Kernels that a part ends in and a later one could join, by group of devices; the first is none at all.
+    opens: Vec<Box<[Option<Open>]>>,
+    open_ids: HashMap<Box<[Option<Open>]>, u32>,
+    /// The net being put together.
+    net: Run,
+}
+
+/// A part, or parts one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    /// The output's shape.
+    shape: u32,
+    /// The kernel before it, where it was worked out for one; its end, as far as it goes.
+    open: u32,
+    /// See [`fuse::Ends`].
+    joins: bool,
+    through: bool,
+    entangled: bool,
+    /// Nodes, edges and visits.
+    size: u32,
+    totals: Totals,
+    chain: Chain,
+}
+
+#[derive(Debug, Default)]
+struct Run {
+    record: Record,
+    sums: Vec<Sum>,
+}
+
+impl Default for Record {
+    fn default() -> Self {
+        Self {
+            shape: 0,
+            open: 0,
+            joins: false,
+            through: true,
+            entangled: false,
+            size: 0,
+            totals: Totals::default(),
+            chain: Chain::default(),
+        }
+    }
+}
+
+impl Run {
+    fn start(&mut self, shape: u32, open: u32, devices: usize) {
+        self.record = Record {
+            shape,
+            open,
+            ..Record::default()
+        };
+        self.sums.clear();
+        self.sums.resize(devices, Sum::default());
+    }
+
+    /// Adds what comes next; `None` where it cannot be told from the two alone.
+    fn push(&mut self, next: &Record, sums: &[Sum]) -> Option<()> {
+        let own = &mut self.record;
+        own.size = own.size.checked_add(next.size + 8)?;
+        if own.size as usize > SMALL || own.entangled {
+            return None;
+        }
+        own.shape = next.shape;
+        if own.through {
+            own.joins = next.joins;
+        }
+        if !next.through {
+            own.open = next.open;
+            own.through = false;
+        }
+        own.entangled = next.entangled;
+        own.totals = own.totals.then(&next.totals)?;
+        own.chain = own.chain.then(next.chain);
+        for (sum, more) in self.sums.iter_mut().zip(sums) {
+            *sum += *more;
+        }
+        Some(())
+    }
+}
+
+/// What the parts are counted with.
+pub(super) struct Counter<'a, 's> {
+    pub program: &'a Program,
+    pub parts: &'s Parts<'a>,
+    pub devices: &'a [DeviceModel],
+    pub groups: &'s [Group<'a>],
+    pub memo: &'s mut Memo,
+    pub lowering: &'s mut blocks::Scratch,
+    pub counting: &'s mut cost::Scratch,
+    pub fusion: &'s mut fuse::Scratch,
+    pub kernels: &'s mut Vec<Kernel>,
+    pub identity: &'s mut identity::Scratch,
+}
+
+impl<'s> Counter<'_, 's> {
+    /// Identity, counts and costs (by device) of a net; `None` where only the whole graph can tell.
+    pub fn net(mut self, assignment: &Assignment) -> Option<(Fingerprint, Totals, &'s [Sum])> {
+        if self.memo.records.len() > MOST_KEPT {
+            self.memo.forget();
+        }
+        let shape = self.input(assignment)?;
+        let mut net = std::mem::take(&mut self.memo.net);
+        net.start(shape, 0, self.devices.len());
+        let done = self.add(self.parts.root(), assignment, &mut net);
+        self.memo.net = net;
+        done?;
+        let memo: &'s Memo = self.memo;
+        let net = &memo.net;
+        let head = *memo.heads.get(shape as usize)?;
+        let mut totals = net.record.totals;
+        // the input alone, where there is nothing else
+        let input = memo.shapes.get(shape as usize)?.elems();
+        totals.peak_activation_elems = totals.peak_activation_elems.max(input);
+        let fingerprint = identity::of_chain(head.then(net.record.chain));
+        Some((fingerprint, totals, &net.sums))
+    }
+
+    /// The shape of the input.
+    fn input(&mut self, assignment: &Assignment) -> Option<u32> {
+        let key = key(INPUT, 0, 0, self.parts.input(), assignment);
+        if let Some(shape) = self.memo.table.get(&key) {
+            return Some(*shape);
+        }
+        let shape = self.program.input_shape(self.lowering, assignment).ok()?;
+        let shape = self.memo.shape(shape);
+        self.memo.table.insert(key, shape);
+        Some(shape)
+    }
+
+    /// Adds a part to what comes before it.
+    fn add(&mut self, id: PartId, assignment: &Assignment, run: &mut Run) -> Option<()> {
+        let part = self.parts.part(id)?;
+        let joins = self.add_after(part, 0, assignment, run)?;
+        match joins {
+            true => self
+                .add_after(part, run.record.open, assignment, run)
+                .map(|_| ()),
+            false => Some(()),
+        }
+    }
+
+    /// Adds a part that follows this open kernel; or tells that it would join the one that the run ends in, and adds
+    /// nothing.
+    fn add_after(
+        &mut self,
+        part: &Part<'_>,
+        open: u32,
+        assignment: &Assignment,
+        run: &mut Run,
+    ) -> Option<bool> {
+        let joins = |record: &Record| open == 0 && record.joins && run.record.open != 0;
+        let keeps = match part.kind {
+            PartKind::Nodes(_) => true,
+            _ => part.combinations <= KEPT_VARIANTS,
+        };
+        let decisions = part.decisions.as_deref().filter(|_| keeps);
+        let key = decisions.map(|d| key(part.class, run.record.shape, open, d, assignment));
+        if let Some(key) = key
+            && let Some(found) = self.memo.table.get(&key)
+        {
+            let (record, sums) = self.memo.kept(*found)?;
+            if joins(record) {
+                return Some(true);
+            }
+            return run.push(record, sums).map(|()| false);
+        }
+        let mut own = Run::default();
+        own.start(run.record.shape, open, self.devices.len());
+        match &part.kind {
+            PartKind::Nodes(stretch) => self.count((part, stretch), assignment, &mut own)?,
+            _ => {
+                for inner in self.parts.inside(part, assignment)? {
+                    self.add(inner, assignment, &mut own)?;
+                }
+            }
+        }
+        if let Some(key) = key {
+            let place = self.memo.records.len() as u32;
+            self.memo.records.push(own.record);
+            self.memo.sums.extend_from_slice(&own.sums);
+            self.memo.table.insert(key, place);
+        }
+        if joins(&own.record) {
+            return Some(true);
+        }
+        run.push(&own.record, &own.sums).map(|()| false)
+    }
+
+    /// Lowers, counts, fuses and predicts nodes.
+    fn count(
+        &mut self,
+        stretch: (&Part<'_>, &blocks::Stretch<'_>),
+        assignment: &Assignment,
+        own: &mut Run,
+    ) -> Option<()> {
+        let input = *self.memo.shapes.get(own.record.shape as usize)?;
+        let before = self.memo.opens.get(own.record.open as usize).cloned();
+        let graph = (self.program)
+            .lower_part(self.lowering, assignment, stretch, input)
+            .ok()?;
+        let output = *graph.outputs().first()?;
+        let visits = graph.nodes().len() + graph.edge_count();
+        let record = &mut own.record;
+        record.size = u32::try_from(4 * visits).ok()?;
+        record.shape = self.memo.shape(graph.shape(output));
+        record.totals = Totals::without_fields(graph, self.counting).ok()?;
+        record.chain = graph.chain(self.identity).1;
+        let (mut open, mut through) = (Vec::with_capacity(self.groups.len()), None);
+        for (k, group) in self.groups.iter().enumerate() {
+            let before = before.as_ref().and_then(|groups| groups.get(k)?.as_ref());
+            fuse::fuse_after(graph, group.rules, before, self.fusion, self.kernels);
+            let ends = self.fusion.ends(graph, self.kernels);
+            record.joins |= ends.joins;
+            record.entangled |= ends.entangled;
+            // what is another name under some rules only has no simple end
+            record.entangled |= *through.get_or_insert(ends.through) != ends.through;
+            open.push(ends.open);
+            for member in &group.members {
+                let device = self.devices.get(*member)?;
+                let known = before.map_or(Sum::default(), |b| device.sum(&[b.kernel], 1));
+                *own.sums.get_mut(*member)? = device.sum(self.kernels, 1).without(known)?;
+            }
+        }
+        record.through = through.unwrap_or(output.0 == 0);
+        if !record.through {
+            record.open = self.memo.open(open.into());
+        }
+        Some(())
+    }
+}
+
+impl Memo {
+    /// Empties it, for another owner too.
+    pub fn forget(&mut self) {
+        *self = Self {
+            owner: self.owner,
+            ..Self::default()
+        };
+    }
+
+    fn kept(&self, place: u32) -> Option<(&Record, &[Sum])> {
+        let record = self.records.get(place as usize)?;
+        let devices = self.sums.len() / self.records.len().max(1);
+        let first = place as usize * devices;
+        Some((record, self.sums.get(first..first + devices)?))
+    }
+
+    fn open(&mut self, open: Box<[Option<Open>]>) -> u32 {
+        if open.iter().all(Option::is_none) {
+            return 0;
+        }
+        if self.opens.is_empty() {
+            self.opens.push(Box::default());
+        }
+        *self.open_ids.entry(open).or_insert_with_key(|open| {
+            self.opens.push(open.clone());
+            self.opens.len() as u32 - 1
+        })
+    }
+
+    fn shape(&mut self, shape: Shape) -> u32 {
+        *self.shape_ids.entry(shape).or_insert_with(|| {
+            let mut bytes = Vec::new();
+            let mut put = |word: u64| bytes.extend_from_slice(&word.to_le_bytes());
+            Op::Input { index: 0, shape }.feed(&mut put);
+            put(0);
+            self.heads.push(Chain::of(Fingerprint::of(&bytes)));
+            self.shapes.push(shape);
+            self.shapes.len() as u32 - 1
+        })
+    }
+}
+
+/// A class, a shape, an open kernel, and the values of decisions as one number in mixed radix.
+fn key(
+    class: u32,
+    shape: u32,
+    open: u32,
+    decisions: &[(u32, u64)],
+    assignment: &Assignment,
+) -> u128 {
+    let values = assignment.positions();
+    let packed = decisions.iter().fold(0u64, |packed, (d, radix)| {
+        // no value is the largest position, and becomes 0
+        let value = values.get(*d as usize).map_or(0, |v| v.wrapping_add(1));
+        packed.wrapping_mul(*radix).wrapping_add(u64::from(value))
+    });
+    // shapes and kernels number less than 2^20, as they come with records, of which there are `MOST_KEPT`
+    u128::from(class) << 104 | u128::from(open) << 84 | u128::from(shape) << 64 | u128::from(packed)
+}
+
+/// Mixes the 128 bits of a key.
+#[derive(Default)]
+struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u128(u128::from(*byte));
+        }
+    }
+
+    fn write_u128(&mut self, key: u128) {
+        let (low, high) = (key as u64, (key >> 64) as u64);
+        let product = u128::from(low ^ self.0 ^ 0x9e37_79b9_7f4a_7c15)
+            * u128::from(high ^ 0xd6e8_feb8_6659_fd93);
+        let folded = (product as u64) ^ (product >> 64) as u64;
+        self.0 = folded.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ folded >> 32;
+    }
+}

@@ -1,0 +1,140 @@
+//! A net put together from memorised parts costs, to the bit, what its whole graph costs.
+
+use crate::spaces::{load, shipped};
+use blocksmith::base::rng;
+use blocksmith::blocks;
+use blocksmith::device::{BUILT_IN, DeviceModel};
+use blocksmith::search::evaluate::{Costs, Scratch};
+
+/// All shipped devices: every set of fusing rules is among them.
+fn devices() -> Vec<DeviceModel> {
+    let known = BUILT_IN.iter().map(|p| DeviceModel::find(p.name).unwrap());
+    known.collect()
+}
+
+/// How many of so many draws the parts could tell; those must equal the whole.
+fn told(program: &blocks::Program, devices: &[DeviceModel], draws: u64, name: &str) -> u64 {
+    let costs = Costs::new(program, devices);
+    // one that forgets nothing, and one that knows nothing
+    let (mut warm, mut told) = (Scratch::default(), 0);
+    for k in 0..draws {
+        let mut rng = rng::stream(11, "parts", k);
+        let Ok(assignment) = program.space().sample(&mut rng) else {
+            continue;
+        };
+        let whole = costs.of_whole(&assignment, 1, &mut Scratch::default());
+        let Some((print, values)) = costs.of_parts(&assignment, 1, &mut warm) else {
+            continue;
+        };
+        let (wanted_print, wanted) =
+            whole.unwrap_or_else(|e| panic!("{name}: parts of a net that cannot be built: {e}"));
+        let at = program.space().assignment_to_json(&assignment);
+        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        assert_eq!(
+            bits(&values),
+            bits(&wanted),
+            "{name} {at}: {values:?} {wanted:?}"
+        );
+        assert_eq!(print, wanted_print, "{name} {at}");
+        told += 1;
+    }
+    told
+}
+
+#[test]
+fn every_shipped_space_costs_the_same_part_by_part() {
+    let devices = devices();
+    for path in shipped() {
+        let (_, program) = load(&path);
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let draws = if path.parent().unwrap().ends_with("reference") {
+            30
+        } else {
+            400
+        };
+        let told = told(&program, &devices, draws, name);
+        println!("{name}: {told} of {draws}");
+        // nets whose edges may all be zero are left to the whole graph; detectors have several outputs
+        let comes_apart = program.space().ast().outputs.len() == 1 && name != "nasbench201";
+        if comes_apart {
+            assert_eq!(told, draws, "{name}");
+        }
+    }
+}
+
+/// Documents with all that a part could depend on: seams that kernels reach over, holes shared and varied, `i`, the
+/// input's size, conditions, blocks with holes inside, skips over the top level, nodes that no output needs.
+#[test]
+fn hostile_spaces_cost_the_same_part_by_part() {
+    let net = |vars: &str, blocks: &str, input: &str, net: &str| {
+        format!(
+            r#"{{"format": "blocksmith/1", "name": "t", "input": {input}, "vars": {{{vars}}}, "blocks": {{{blocks}}}, "net": [{net}]}}"#
+        )
+    };
+    let spaces = [
+        // norm and activation join the convolution before them, across top-level nodes
+        net(
+            r#""w": {"choice": [8, 16]}"#,
+            "",
+            "[3, 33, 17]",
+            r#"{"op": "conv", "out_channels": "=w", "kernel_size": {"choice": [1, 3]}, "padding": 1}, {"op": "batch_norm"},
+               {"op": "relu", "when": "w > 8"}, {"op": "dropout", "p": 0.1}, {"op": "relu"}, {"op": "relu", "repeat": {"choice": [0, 1, 2]}}"#,
+        ),
+        // a varied repeat whose copies read `i`, in a body, under a condition
+        net(
+            r#""w": {"choice": [8, 16]}, "deep": {"choice": [true, false]}"#,
+            "",
+            "[3, 32, 32]",
+            r#"{"block": "conv_bn_act", "out_channels": "=w", "kernel_size": 3},
+               {"repeat": {"range": {"min": 0, "max": 4}}, "vary": true, "body": [
+                  {"block": "conv_bn_act", "out_channels": {"choice": [8, "=8*(i + 1)"]}, "kernel_size": {"choice": [1, 3, 5]}},
+                  {"block": "ese", "when": "deep"},
+                  {"choice": [{"op": "relu"}, {"as": "more", "repeat": {"choice": [1, 2]}, "block": "conv_bn_act", "out_channels": 8, "kernel_size": 1}]}]},
+               {"op": "conv", "out_channels": 8, "kernel_size": 1, "repeat": "=deep ? 2 : 1"}"#,
+        ),
+        // the input's size is a decision; a skip over two nodes; a node that no output needs
+        net(
+            r#""size": {"choice": [16, 24]}"#,
+            "",
+            r#"[3, "=size", {"choice": [8, 32]}]"#,
+            r#"{"id": "a", "block": "conv_bn_act", "out_channels": 8, "kernel_size": 3},
+               {"id": "b", "op": "conv", "out_channels": 8, "kernel_size": {"choice": [1, 3]}, "padding": "=0"},
+               {"id": "dead", "block": "conv_bn_act", "from": "a", "out_channels": {"choice": [4, 8]}, "kernel_size": 1},
+               {"id": "c", "op": "conv", "from": "a", "out_channels": 8, "kernel_size": {"choice": [1, 3]}},
+               {"id": "d", "op": "add", "from": ["c", "a"], "when": "size < 0"},
+               {"id": "e", "op": "relu", "from": "c"},
+               {"block": "classifier", "classes": {"choice": [10, 100]}}"#,
+        ),
+        // a declared block with a hole of its own, used twice, and all copies of a repeat read later
+        net(
+            "",
+            r#""b": {"params": {"n": {"type": "int", "min": 1}}, "body": [
+                {"id": "l", "block": "conv_bn_act", "out_channels": {"choice": [8, "=n"]}, "kernel_size": {"choice": [1, 3]}, "repeat": {"choice": [1, 2]}},
+                {"op": "concat", "from": ["in", "l[*]"]}]}"#,
+            "[4, 20, 20]",
+            r#"{"block": "b", "n": 16}, {"block": "b", "n": {"choice": [4, 12]}},
+               {"id": "r", "block": "conv_bn_act", "out_channels": 8, "kernel_size": 1, "repeat": {"range": {"min": 1, "max": 3}}, "vary": true, "act": {"choice": ["relu", "hswish"]}},
+               {"op": "concat", "from": ["r[*]"]}, {"op": "zero", "when": "false"}, {"op": "sigmoid"}"#,
+        ),
+        // zeros, and sums that join the convolution before them
+        net(
+            "",
+            "",
+            "[4, 9, 9]",
+            r#"{"choice": [{"op": "zero"}, {"op": "conv", "out_channels": 4, "kernel_size": 1}, {"as": "same", "op": "dropout", "p": 0.2}]},
+               {"id": "s", "body": [{"op": "conv", "out_channels": 4, "kernel_size": {"choice": [1, 3]}, "padding": 0},
+                                    {"op": "conv", "out_channels": 4, "kernel_size": 1}]},
+               {"choice": [{"op": "add", "from": ["in", "in"]}, {"op": "relu"}, {"op": "batch_norm"}, {"op": "mul", "from": ["in", "in"]}]},
+               {"op": "conv", "out_channels": 2, "kernel_size": 1}"#,
+        ),
+    ];
+    let devices = devices();
+    let mut all = 0;
+    for (k, text) in spaces.iter().enumerate() {
+        let (_, program) = blocks::load(text).unwrap_or_else(|e| panic!("{k}: {}", e.render(None)));
+        let told = told(&program, &devices, 300, &k.to_string());
+        println!("{k}: {told} of 300");
+        all += told;
+    }
+    assert!(all > 500, "{all}");
+}
