@@ -112,7 +112,15 @@ impl<'a> Args<'a> {
 
 /// The words of a parameter that names an activation, in the order of [`Act::ALL`], then `none`.
 pub(super) const ACTS: &[&str] = &[
-    "relu", "relu6", "prelu", "silu", "hswish", "sigmoid", "hsigmoid", "none",
+    "relu",
+    "relu6",
+    "prelu",
+    "silu",
+    "hswish",
+    "sigmoid",
+    "hsigmoid",
+    "leaky_relu",
+    "none",
 ];
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! `{"op": …}` nodes: each is one node of the graph, with PyTorch's parameter names and defaults but where its doc says
 //! otherwise.
 
-use super::lower::{LowerErrorKind, one};
+use super::lower::{LowerError, LowerErrorKind, one};
 use super::registry::{BlockDef, LowerFn, flag, int, optional, or, pair, real, word};
 use crate::ir::Op;
 use crate::ir::ops::{
-    Act, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
-    PoolKind, Real, Shuffle, Slice, Upsample, UpsampleMode,
+    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool,
+    L2Norm, Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real, Shuffle, Slice,
+    Transpose, Upsample, UpsampleMode,
 };
 use crate::space::signature::{NodeKind, ParamDef};
 
@@ -120,6 +121,69 @@ act!(
     HSIGMOID Hsigmoid "hsigmoid" "relu6(x + 3) / 6.",
 );
 
+pub(super) static LEAKY_RELU: BlockDef = op(
+    "leaky_relu",
+    "x where positive, negative_slope x elsewhere.",
+    SAME,
+    &[real(
+        "negative_slope",
+        (0.0, 1.0),
+        0.01,
+        "Slope below zero.",
+    )],
+    |l, args, inputs| l.push("", Act::LeakyRelu(Real(args.real(0))), inputs),
+    r#"{"op": "leaky_relu", "negative_slope": 0.1}"#,
+);
+
+pub(super) static LOCAL_RESPONSE_NORM: BlockDef = op(
+    "local_response_norm",
+    "Local response normalisation across channels: x_c / (k + alpha / size * sum of x_j^2)^beta over the size channels \
+     around c.",
+    SAME,
+    &[
+        int(
+            "size",
+            1,
+            "Channels in the sum, size / 2 of them (rounded down) before c.",
+        ),
+        real(
+            "alpha",
+            (0.0, 1000.0),
+            1e-4,
+            "Weight of the mean of squares.",
+        ),
+        real("beta", (0.0, 1000.0), 0.75, "Exponent."),
+        real("k", (0.0, 1000.0), 1.0, "Added to the weighted mean."),
+    ],
+    |l, args, inputs| {
+        let norm = LocalResponseNorm {
+            size: args.int(0),
+            alpha: Real(args.real(1)),
+            beta: Real(args.real(2)),
+            k: Real(args.real(3)),
+        };
+        l.push("", norm, inputs)
+    },
+    r#"{"op": "local_response_norm", "size": 5}"#,
+);
+
+pub(super) static L2_NORM: BlockDef = op(
+    "l2_norm",
+    "Each pixel's channels scaled to length 1, then each channel by a learnable factor.",
+    SAME,
+    &[real(
+        "eps",
+        (0.0, 1.0),
+        1e-12,
+        "The least length that is divided by.",
+    )],
+    |l, args, inputs| {
+        let eps = Real(args.real(0));
+        l.push("", L2Norm { eps }, inputs)
+    },
+    r#"{"op": "l2_norm"}"#,
+);
+
 const KERNEL: ParamDef = pair("kernel_size", 1, "Window height and width.");
 const POOL_STRIDE: ParamDef = optional(pair(
     "stride",
@@ -187,6 +251,19 @@ pub(super) static AVG_POOL: BlockDef = op(
     r#"{"op": "avg_pool", "kernel_size": 3, "stride": 1, "padding": 1, "count_include_pad": false}"#,
 );
 
+pub(super) static ADAPTIVE_AVG_POOL: BlockDef = op(
+    "adaptive_avg_pool",
+    "Average pooling to a given height and width: row i is the mean of the rows from floor(i h / h') up to \
+     ceil((i + 1) h / h').",
+    "[c, h, w] -> [c, size]",
+    &[pair("size", 1, "Height and width of the output.")],
+    |l, args, inputs| {
+        let size = args.pair(0);
+        l.push("", AdaptiveAvgPool { size }, inputs)
+    },
+    r#"{"op": "adaptive_avg_pool", "size": [7, 5]}"#,
+);
+
 pub(super) static GLOBAL_AVG_POOL: BlockDef = op(
     "global_avg_pool",
     "Each channel's mean over the map.",
@@ -213,34 +290,44 @@ pub(super) static GLOBAL_MAX_POOL: BlockDef = op(
 
 pub(super) static UPSAMPLE: BlockDef = op(
     "upsample",
-    "Resizing to a fixed height and width, or by a whole factor.",
-    "[c, h, w] -> [c, size] or [c, scale h, scale w]",
+    "Resizing to a fixed height and width, by a whole factor, or to height and width of a second input.",
+    "[c, h, w] -> [c, size] or [c, scale h, scale w]; [c, h, w] and [c2, h', w'] -> [c, h', w']",
     &[
         optional(int(
             "scale",
             1,
-            "Factor for height and width. Exactly one of scale and size is given.",
+            "Factor for height and width. Exactly one of scale, size and a second input is given.",
         )),
         optional(pair("size", 1, "New height and width.")),
-        word(
-            "mode",
-            &["nearest", "bilinear"],
-            "How new pixels are made; bilinear is that of align_corners = false.",
+        word("mode", &["nearest", "bilinear"], "How new pixels are made."),
+        flag(
+            "align_corners",
+            false,
+            "For bilinear: whether old corners lie on new corners, rather than edges on edges.",
         ),
     ],
     |l, args, inputs| {
-        let x = one(inputs)?;
+        let (x, like) = match inputs {
+            [x, like] => (*x, Some(l.shape(*like).hw().into())),
+            _ => (one(inputs)?, None),
+        };
         let (h, w) = l.shape(x).hw();
-        let size = match (args.int_opt(0), args.pair_opt(1)) {
-            (Some(scale), None) => [h.saturating_mul(scale), w.saturating_mul(scale)],
-            (None, Some(size)) => size,
+        let size = match (args.int_opt(0), args.pair_opt(1), like) {
+            (Some(scale), None, None) => [h.saturating_mul(scale), w.saturating_mul(scale)],
+            (None, Some(size), None) | (None, None, Some(size)) => size,
             _ => {
-                return Err(LowerErrorKind::Conflict("needs exactly one of scale and size").into());
+                let what = "needs exactly one of scale, size and a second input";
+                return Err(LowerErrorKind::Conflict(what).into());
             }
         };
-        let mode = match args.word(2) {
-            0 => UpsampleMode::Nearest,
-            _ => UpsampleMode::Bilinear,
+        let mode = match (args.word(2), args.flag(3)) {
+            (0, false) => UpsampleMode::Nearest,
+            (0, true) => {
+                let what = "takes align_corners with mode bilinear only";
+                return Err(LowerError::from(LowerErrorKind::Conflict(what)).on(3));
+            }
+            (_, false) => UpsampleMode::Bilinear,
+            (_, true) => UpsampleMode::BilinearCorners,
         };
         l.push("", Upsample { size, mode }, &[x])
     },
@@ -353,6 +440,38 @@ pub(super) static SHUFFLE: BlockDef = op(
         l.push("", Shuffle { groups }, inputs)
     },
     r#"{"op": "shuffle", "groups": 4}"#,
+);
+
+pub(super) static TRANSPOSE: BlockDef = op(
+    "transpose",
+    "Channels and rows swapped. Between two of them a convolution runs along the channels: [c, 1, 1] becomes [1, c, 1].",
+    "[c, h, w] -> [h, c, w]",
+    &[],
+    |l, _, inputs| l.push("", Transpose, inputs),
+    r#"{"op": "transpose"}"#,
+);
+
+pub(super) static PAD: BlockDef = op(
+    "pad",
+    "Zeros around a map, as many on each side as is told.",
+    "[c, h, w] -> [front + c + back, top + h + bottom, left + w + right]",
+    &[
+        or(int("top", 0, "Rows above."), 0),
+        or(int("bottom", 0, "Rows below."), 0),
+        or(int("left", 0, "Columns to the left."), 0),
+        or(int("right", 0, "Columns to the right."), 0),
+        or(int("front", 0, "Channels before the first."), 0),
+        or(int("back", 0, "Channels after the last."), 0),
+    ],
+    |l, args, inputs| {
+        let pad = Pad {
+            rows: [args.int(0), args.int(1)],
+            columns: [args.int(2), args.int(3)],
+            channels: [args.int(4), args.int(5)],
+        };
+        l.push("", pad, inputs)
+    },
+    r#"{"op": "pad", "bottom": 1, "right": 1}"#,
 );
 
 pub(super) static ZERO: BlockDef = op(

@@ -61,8 +61,12 @@ pub static OPS: &[&BlockDef] = &[
     &ops::HSWISH,
     &ops::SIGMOID,
     &ops::HSIGMOID,
+    &ops::LEAKY_RELU,
+    &ops::LOCAL_RESPONSE_NORM,
+    &ops::L2_NORM,
     &ops::MAX_POOL,
     &ops::AVG_POOL,
+    &ops::ADAPTIVE_AVG_POOL,
     &ops::GLOBAL_AVG_POOL,
     &ops::GLOBAL_MAX_POOL,
     &ops::UPSAMPLE,
@@ -74,6 +78,8 @@ pub static OPS: &[&BlockDef] = &[
     &ops::CONCAT,
     &ops::SLICE,
     &ops::SHUFFLE,
+    &ops::TRANSPOSE,
+    &ops::PAD,
     &ops::ZERO,
 ];
 

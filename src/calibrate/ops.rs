@@ -134,7 +134,7 @@ fn kind(op: &str, facts: &Facts) -> Option<KernelKind> {
         "Pooling" if to_one => GlobalPool,
         "Pooling" if facts.pool == Some("avg") => AvgPool,
         "Pooling" | "max_pool2d_with_indices" | "max_pool" => MaxPool,
-        "avg_pool2d" | "avg_pool" => AvgPool,
+        "avg_pool2d" | "avg_pool" | "adaptive_avg_pool" => AvgPool,
         "mean" | "sum" | "var" | "Reduction" | "global_avg_pool" | "global_max_pool" => GlobalPool,
         "BinaryOp" | "Eltwise" if facts.gate => Mul,
         "BinaryOp" | "Eltwise" | "add" | "add_" => Add,
@@ -148,7 +148,7 @@ fn kind(op: &str, facts: &Facts) -> Option<KernelKind> {
         "BatchNorm" | "native_batch_norm" | "batch_norm" => Norm,
         "Concat" | "cat" | "stack" | "concat" => Concat,
         "Slice" | "Crop" | "Permute" | "Padding" | "clone" | "constant_pad_nd"
-        | "reflection_pad2d" | "slice" => Copy,
+        | "reflection_pad2d" | "slice" | "pad" | "transpose" => Copy,
         "ShuffleChannel" | "shuffle" => Shuffle,
         "Interp" | "upsample_nearest2d" | "upsample" => Upsample,
         "Split" | "Input" | "Flatten" | "Reshape" | "Noop" | "MemoryData" | "Dropout"

@@ -4,7 +4,7 @@
 //! moves from one element to the next. A window op of kernel `k`, stride `s`, padding `p`, dilation `d` takes
 //! `lo - p jump`, `hi + (d (k - 1) - p) jump`, `jump s`. Conventions:
 //! - paths that join see the hull of their windows, the larger step counts;
-//! - a global pool, a flatten of more than one pixel, and an operand that is broadcast along the axis see the whole
+//! - a global pool, a flatten of more than one pixel, a transposition of more than one row, and an operand that is broadcast along the axis see the whole
 //!   input; the *sliding* field ignores that and follows windows only, as papers quote it for a feature map;
 //! - padding counts as seen for the sliding field; the true field ends at the input's border;
 //! - nearest upsampling divides the step; bilinear also sees one pixel more (where a path through an upsampling joins one
@@ -127,7 +127,21 @@ pub(super) fn fields(graph: &Graph, last_use: &[u32], fields: &mut Vec<Field>) -
             Op::Conv(c) => windows([y, x], c.kernel_size, c.stride, c.padding, c.dilation),
             Op::MaxPool(p) => windows([y, x], p.kernel_size, p.stride, p.padding, [1; 2]),
             Op::AvgPool(p) => windows([y, x], p.kernel_size, p.stride, p.padding, [1; 2]),
-            Op::GlobalPool(_) | Op::Flatten(_) => {
+            Op::AdaptiveAvgPool(p) if p.size != [1; 2] => {
+                let ([kh, kw], (h, w)) = (p.window(from.hw()), from.hw());
+                let pooled = |axis: Axis, k: u32, old: u32, new: u32| Axis {
+                    jump: axis.jump * f64::from(old) / f64::from(new),
+                    ..axis.window(k, 1, 0, 1)
+                };
+                Field([pooled(y, kh, h, p.size[0]), pooled(x, kw, w, p.size[1])])
+            }
+            Op::Pad(p) => {
+                // element 0 lies before the old one
+                let moved = |axis: Axis, before: u32| axis.window(1, 1, before, 1);
+                Field([moved(y, p.rows[0]), moved(x, p.columns[0])])
+            }
+            Op::Transpose(_) => Field([y.gathered(from.hw().0), x]),
+            Op::GlobalPool(_) | Op::AdaptiveAvgPool(_) | Op::Flatten(_) => {
                 let (h, w) = from.hw();
                 Field([y.gathered(h), x.gathered(w)])
             }
@@ -135,8 +149,11 @@ pub(super) fn fields(graph: &Graph, last_use: &[u32], fields: &mut Vec<Field>) -
                 let (h, w) = from.hw();
                 let scaled = |axis: Axis, old: u32, new: u32| Axis {
                     hi: match up.mode {
-                        UpsampleMode::Bilinear if old > 1 => axis.hi + axis.jump,
-                        UpsampleMode::Bilinear | UpsampleMode::Nearest => axis.hi,
+                        UpsampleMode::Nearest => axis.hi,
+                        UpsampleMode::Bilinear | UpsampleMode::BilinearCorners if old > 1 => {
+                            axis.hi + axis.jump
+                        }
+                        UpsampleMode::Bilinear | UpsampleMode::BilinearCorners => axis.hi,
                     },
                     jump: axis.jump * f64::from(old) / f64::from(new),
                     ..axis
@@ -159,6 +176,8 @@ pub(super) fn fields(graph: &Graph, last_use: &[u32], fields: &mut Vec<Field>) -
             }
             Op::Zero => Field::NOTHING,
             Op::BatchNorm(_)
+            | Op::LocalResponseNorm(_)
+            | Op::L2Norm(_)
             | Op::Act(_)
             | Op::Linear(_)
             | Op::Slice(_)

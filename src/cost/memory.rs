@@ -77,14 +77,19 @@ fn element_wise(op: &Op) -> bool {
         | Op::Flatten(_) => true,
         Op::Input { .. }
         | Op::Conv(_)
+        | Op::LocalResponseNorm(_)
+        | Op::L2Norm(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)
+        | Op::AdaptiveAvgPool(_)
         | Op::GlobalPool(_)
         | Op::Upsample(_)
         | Op::Linear(_)
         | Op::Concat(_)
         | Op::Slice(_)
         | Op::Shuffle(_)
+        | Op::Transpose(_)
+        | Op::Pad(_)
         | Op::Zero => false,
     }
 }

@@ -192,11 +192,13 @@ impl Totals {
                 )?;
                 params
             }
-            Op::Act(Act::Prelu) => node.op.params(input),
+            Op::Act(Act::Prelu) | Op::L2Norm(_) => node.op.params(input),
             Op::Input { .. }
             | Op::Act(_)
+            | Op::LocalResponseNorm(_)
             | Op::MaxPool(_)
             | Op::AvgPool(_)
+            | Op::AdaptiveAvgPool(_)
             | Op::GlobalPool(_)
             | Op::Upsample(_)
             | Op::Add(_)
@@ -204,6 +206,8 @@ impl Totals {
             | Op::Concat(_)
             | Op::Slice(_)
             | Op::Shuffle(_)
+            | Op::Transpose(_)
+            | Op::Pad(_)
             | Op::Flatten(_)
             | Op::Dropout(_)
             | Op::Zero => return Ok(()),

@@ -167,7 +167,12 @@ pub fn fuse(graph: &Graph, rules: &FuseRules) -> Kernels {
             let source = &states[state.source as usize];
             let renames = matches!(
                 graph.node(id).op,
-                Op::Flatten(_) | Op::Dropout(_) | Op::Add(_) | Op::Concat(_) | Op::Input { .. }
+                Op::Flatten(_)
+                    | Op::Dropout(_)
+                    | Op::Transpose(_)
+                    | Op::Add(_)
+                    | Op::Concat(_)
+                    | Op::Input { .. }
             );
             match state.flow {
                 Flow::Zero | Flow::Constant => Place::Constant,
@@ -253,6 +258,9 @@ fn trace_constants(graph: &Graph, rules: &FuseRules, states: &mut Vec<State>) {
             match node.op {
                 Op::Flatten(_) | Op::Dropout(_) => state.source = first.source,
                 Op::Concat(_) if inputs.len() == 1 => state.source = first.source,
+                Op::Transpose(t) if t.moves_nothing(graph.shape(inputs[0])) => {
+                    state.source = first.source;
+                }
                 Op::Add(_) => {
                     let mut rest = inputs
                         .iter()
@@ -289,14 +297,19 @@ fn may_merge(op: &Op) -> bool {
         Op::Act(act) => *act != Act::Prelu,
         Op::MaxPool(_)
         | Op::AvgPool(_)
+        | Op::AdaptiveAvgPool(_)
         | Op::GlobalPool(_)
+        | Op::LocalResponseNorm(_)
         | Op::Upsample(_)
         | Op::Slice(_)
         | Op::Shuffle(_)
+        | Op::Transpose(_)
+        | Op::Pad(_)
         | Op::Zero => true,
         Op::Input { .. }
         | Op::Conv(_)
         | Op::BatchNorm(_)
+        | Op::L2Norm(_)
         | Op::Linear(_)
         | Op::Add(_)
         | Op::Mul(_)
@@ -323,7 +336,8 @@ fn flow(op: &Op, inputs: &[ValueId], states: &[State], rule: ZeroRule) -> Flow {
         Op::Conv(_) | Op::Linear(_) if rule == ZeroRule::Kept => Flow::Dynamic,
         Op::Conv(conv) if conv.bias => mapped(Flow::Constant),
         Op::Linear(linear) if linear.bias => mapped(Flow::Constant),
-        Op::BatchNorm(_) => mapped(Flow::Constant),
+        // 0 / 0 where nothing is added to the divisor
+        Op::BatchNorm(_) | Op::LocalResponseNorm(_) | Op::L2Norm(_) => mapped(Flow::Constant),
         Op::Act(Act::Sigmoid | Act::Hsigmoid) => mapped(Flow::Constant),
         Op::Mul(_) if any(Flow::Zero) => Flow::Zero,
         Op::Conv(_)
@@ -331,6 +345,7 @@ fn flow(op: &Op, inputs: &[ValueId], states: &[State], rule: ZeroRule) -> Flow {
         | Op::Act(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)
+        | Op::AdaptiveAvgPool(_)
         | Op::GlobalPool(_)
         | Op::Upsample(_)
         | Op::Add(_)
@@ -338,6 +353,8 @@ fn flow(op: &Op, inputs: &[ValueId], states: &[State], rule: ZeroRule) -> Flow {
         | Op::Concat(_)
         | Op::Slice(_)
         | Op::Shuffle(_)
+        | Op::Transpose(_)
+        | Op::Pad(_)
         | Op::Flatten(_)
         | Op::Dropout(_) => mapped(Flow::Zero),
     }
@@ -424,7 +441,19 @@ impl Fusion<'_> {
             Op::AvgPool(pool) => self.start(id, KernelKind::AvgPool, Step::Closed, |k| {
                 k.window = pool_window(pool.kernel_size, pool.stride);
             }),
+            Op::AdaptiveAvgPool(p) if p.size == [1; 2] => {
+                self.start(id, KernelKind::GlobalPool, Step::Closed, |_| {});
+            }
+            Op::AdaptiveAvgPool(p) => self.start(id, KernelKind::AvgPool, Step::Closed, |k| {
+                let (h, w) = from.hw();
+                let stride = [h / p.size[0].max(1), w / p.size[1].max(1)];
+                k.window = pool_window(p.window(from.hw()), stride.map(|s| s.max(1)));
+            }),
             Op::GlobalPool(_) => self.start(id, KernelKind::GlobalPool, Step::Closed, |_| {}),
+            Op::LocalResponseNorm(_) | Op::L2Norm(_) => {
+                self.start(id, KernelKind::Other, Step::Closed, |_| {});
+            }
+            Op::Transpose(_) | Op::Pad(_) => self.start(id, KernelKind::Copy, Step::Closed, |_| {}),
             Op::Upsample(_) => self.start(id, KernelKind::Upsample, Step::Closed, |_| {}),
             Op::Add(_) => self.place_sum(id, KernelKind::Add),
             Op::Mul(_) => self.place_sum(id, KernelKind::Mul),

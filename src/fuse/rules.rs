@@ -12,7 +12,7 @@ impl Acts {
     /// None of them.
     pub const NONE: Acts = Acts(0);
     /// All of them.
-    pub const ALL: Acts = Acts(0x7f);
+    pub const ALL: Acts = Acts(0xff);
 
     /// These.
     pub fn of(acts: &[Act]) -> Self {
@@ -33,6 +33,7 @@ impl Acts {
             Act::Hswish => 4,
             Act::Sigmoid => 5,
             Act::Hsigmoid => 6,
+            Act::LeakyRelu(_) => 7,
         }
     }
 }

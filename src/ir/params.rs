@@ -104,11 +104,13 @@ impl Graph {
                         put(role, vec![c]);
                     }
                 }
-                Op::Act(Act::Prelu) => put(Role::Weight, vec![c]),
+                Op::Act(Act::Prelu) | Op::L2Norm(_) => put(Role::Weight, vec![c]),
                 Op::Input { .. }
                 | Op::Act(_)
+                | Op::LocalResponseNorm(_)
                 | Op::MaxPool(_)
                 | Op::AvgPool(_)
+                | Op::AdaptiveAvgPool(_)
                 | Op::GlobalPool(_)
                 | Op::Upsample(_)
                 | Op::Add(_)
@@ -116,6 +118,8 @@ impl Graph {
                 | Op::Concat(_)
                 | Op::Slice(_)
                 | Op::Shuffle(_)
+                | Op::Transpose(_)
+                | Op::Pad(_)
                 | Op::Flatten(_)
                 | Op::Dropout(_)
                 | Op::Zero => {}

@@ -197,13 +197,15 @@ pub enum ShapeError {
         /// The shape.
         shape: Shape,
     },
-    /// A real parameter outside 0 to 1, or no number.
-    #[error("{op} needs {what} between 0 and 1, got {}", value.0)]
+    /// A real parameter outside its range, or no number.
+    #[error("{op} needs {what} between 0 and {most}, got {}", value.0)]
     OutOfRange {
         /// The op.
         op: &'static str,
         /// The parameter.
         what: &'static str,
+        /// The largest allowed.
+        most: u32,
         /// Its value.
         value: Real,
     },

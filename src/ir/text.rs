@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A line is `%number op shape (inputs) attributes : name`. The shape gives `out_channels`, `out_features`, the size of an
-//! upsampling and the shape of an input; attributes at their defaults are left out:
+//! upsampling or adaptive pool and the shape of an input; attributes at their defaults are left out:
 //!
 //! | written | means | for |
 //! |---|---|---|
@@ -19,8 +19,12 @@
 //! | `ceil` | rounds the output size up | pools |
 //! | `inner` | the divisor leaves out padding | avg_pool |
 //! | `bilinear` | instead of nearest | upsample |
+//! | `corners` | bilinear, corner on corner | upsample |
+//! | `h0x1` `w2` `c0x4` | zeros above and below, left and right, before and after the channels (0) | pad |
 //! | `2..5` | channels 2, 3, 4 | slice |
-//! | `eps0.001` | epsilon (1e-5) | batch_norm |
+//! | `eps0.001` | epsilon (1e-5; l2_norm: 1e-12) | batch_norm, l2_norm |
+//! | `slope0.1` | slope below zero (0.01) | leaky_relu |
+//! | `n5` `alpha0.0001` `beta0.75` `base1.0` | channels in the sum, its weight, exponent, what is added | local_response_norm |
 //! | `rate0.2` | share dropped (0) | dropout |
 //! | `i1` | number of the input (0) | input |
 //!
@@ -30,8 +34,9 @@
 
 use super::graph::{Graph, MAX_NODES, ValueId};
 use super::ops::{
-    Act, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
-    Op, PoolKind, Real, Shuffle, Slice, Upsample, UpsampleMode,
+    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool,
+    L2Norm, LEAKY_SLOPE, Linear, LocalResponseNorm, MaxPool, Mul, Op, Pad, PoolKind, Real, Shuffle,
+    Slice, Transpose, Upsample, UpsampleMode,
 };
 use super::shape::Shape;
 use super::verify::{Violation, verify};
@@ -133,15 +138,33 @@ fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         Op::BatchNorm(bn) => write!(f, " eps{:?}", bn.eps.0),
         Op::Dropout(d) if d.p == Real(0.0) => Ok(()),
         Op::Dropout(d) => write!(f, " rate{:?}", d.p.0),
-        Op::Upsample(up) => write_flag(f, "bilinear", up.mode == UpsampleMode::Bilinear),
+        Op::L2Norm(n) if *n == L2Norm::default() => Ok(()),
+        Op::L2Norm(n) => write!(f, " eps{:?}", n.eps.0),
+        Op::LocalResponseNorm(n) => write!(
+            f,
+            " n{} alpha{:?} beta{:?} base{:?}",
+            n.size, n.alpha.0, n.beta.0, n.k.0
+        ),
+        Op::Act(Act::LeakyRelu(slope)) if *slope != LEAKY_SLOPE => write!(f, " slope{:?}", slope.0),
+        Op::Pad(p) => {
+            write_pair(f, 'h', p.rows, 0)?;
+            write_pair(f, 'w', p.columns, 0)?;
+            write_pair(f, 'c', p.channels, 0)
+        }
+        Op::Upsample(up) => {
+            write_flag(f, "bilinear", up.mode == UpsampleMode::Bilinear)?;
+            write_flag(f, "corners", up.mode == UpsampleMode::BilinearCorners)
+        }
         Op::Linear(l) => write_flag(f, "bias", l.bias),
         Op::Slice(s) => write!(f, " {}..{}", s.begin, s.end),
         Op::Shuffle(s) => write!(f, " g{}", s.groups),
         Op::Act(_)
+        | Op::AdaptiveAvgPool(_)
         | Op::GlobalPool(_)
         | Op::Add(_)
         | Op::Mul(_)
         | Op::Concat(_)
+        | Op::Transpose(_)
         | Op::Flatten(_)
         | Op::Zero => Ok(()),
     }
@@ -409,12 +432,17 @@ fn parse_op(word: &str, shape: Shape, a: &mut Attributes<'_>) -> Result<Op, Text
             ceil_mode: a.flag("ceil"),
             count_include_pad: !a.flag("inner"),
         }),
+        "adaptive_avg_pool" => Op::AdaptiveAvgPool(AdaptiveAvgPool {
+            size: shape.hw().into(),
+        }),
         "global_avg_pool" => pool(PoolKind::Avg),
         "global_max_pool" => pool(PoolKind::Max),
         "upsample" => Op::Upsample(Upsample {
             size: shape.hw().into(),
             mode: if a.flag("bilinear") {
                 UpsampleMode::Bilinear
+            } else if a.flag("corners") {
+                UpsampleMode::BilinearCorners
             } else {
                 UpsampleMode::Nearest
             },
@@ -439,6 +467,27 @@ fn parse_op(word: &str, shape: Shape, a: &mut Attributes<'_>) -> Result<Op, Text
         "shuffle" => Op::Shuffle(Shuffle {
             groups: a.number("g").unwrap_or(1),
         }),
+        "transpose" => Transpose.into(),
+        "pad" => Op::Pad(Pad {
+            rows: a.pair("h", 0),
+            columns: a.pair("w", 0),
+            channels: a.pair("c", 0),
+        }),
+        "local_response_norm" => {
+            let size = a.number("n").unwrap_or(0);
+            let mut real = |key| Real(a.number(key).unwrap_or(1.0));
+            Op::LocalResponseNorm(LocalResponseNorm {
+                size,
+                alpha: real("alpha"),
+                beta: real("beta"),
+                k: real("base"),
+            })
+        }
+        "l2_norm" => {
+            let eps = a.number("eps").map(Real);
+            Op::L2Norm(eps.map_or_else(L2Norm::default, |eps| L2Norm { eps }))
+        }
+        "leaky_relu" => Op::Act(Act::LeakyRelu(a.number("slope").map_or(LEAKY_SLOPE, Real))),
         "flatten" => Flatten.into(),
         "dropout" => Op::Dropout(Dropout {
             p: Real(a.number("rate").unwrap_or(0.0)),

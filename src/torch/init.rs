@@ -14,7 +14,7 @@ pub(super) const MAX_PARAMS: u64 = 1 << 31;
 ///
 /// Convolution: Kaiming normal for rectified units, fan-out, so the standard deviation is
 /// `sqrt(2 groups / (out_channels kh kw))`. Linear: normal of standard deviation 0.01. Batch norm: scale 1, shift 0,
-/// mean 0, variance 1. PReLU: 0.25. Biases: 0.
+/// mean 0, variance 1. PReLU: 0.25. Factors of an L2 norm: 1. Biases: 0.
 ///
 /// Normal draws come from the stream of (seed, parameter name), so they depend on nothing else in the net.
 pub(super) fn initial(graph: &Graph, param: &Param, seed: u64) -> Result<Tensor, TorchError> {

@@ -1,7 +1,7 @@
 //! What a net runs, step by step: live nodes only, with the moment at which each value is no longer needed.
 
 use super::error::{TorchError, TorchErrorKind};
-use crate::ir::ops::{Act, PoolKind, UpsampleMode};
+use crate::ir::ops::{Act, LocalResponseNorm, PoolKind, Real, UpsampleMode};
 use crate::ir::params::Param;
 use crate::ir::{Graph, Op, ValueId};
 use std::ops::Range;
@@ -105,7 +105,9 @@ impl Plan {
 /// True where the op writes memory of its own: not an input of the net, not a view.
 fn is_fresh(graph: &Graph, id: ValueId) -> bool {
     match graph.node(id).op {
-        Op::Input { .. } | Op::Slice(_) | Op::Flatten(_) | Op::Dropout(_) => false,
+        Op::Input { .. } | Op::Slice(_) | Op::Transpose(_) | Op::Flatten(_) | Op::Dropout(_) => {
+            false
+        }
         Op::Concat(_) => graph.inputs(id).len() > 1,
         Op::Shuffle(s) => s.groups > 1,
         Op::Upsample(up) => {
@@ -114,10 +116,14 @@ fn is_fresh(graph: &Graph, id: ValueId) -> bool {
         }
         Op::Conv(_)
         | Op::BatchNorm(_)
+        | Op::LocalResponseNorm(_)
+        | Op::L2Norm(_)
         | Op::Act(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)
+        | Op::AdaptiveAvgPool(_)
         | Op::GlobalPool(_)
+        | Op::Pad(_)
         | Op::Linear(_)
         | Op::Add(_)
         | Op::Mul(_)
@@ -183,6 +189,15 @@ impl Step {
                 bn.eps.0,
                 true,
             )?,
+            Op::LocalResponseNorm(norm) => local_response_norm(norm, x)?,
+            Op::L2Norm(norm) => {
+                let length = x
+                    .f_square()?
+                    .f_sum_dim_intlist([1].as_slice(), true, None)?;
+                let unit = x.f_div(&length.f_sqrt()?.f_clamp_min(norm.eps.0)?)?;
+                unit.f_mul(&params[0].f_reshape([1, -1, 1, 1])?)?
+            }
+            Op::Act(Act::LeakyRelu(slope)) => leaky_relu(x, slope)?,
             Op::Act(Act::Prelu) => x.f_prelu(&params[0])?,
             Op::Act(Act::Relu) => x.f_relu()?,
             Op::Act(Act::Relu6) => x.f_relu6()?,
@@ -205,6 +220,7 @@ impl Step {
                 p.count_include_pad,
                 None,
             )?,
+            Op::AdaptiveAvgPool(p) => x.f_adaptive_avg_pool2d(wide(p.size))?,
             Op::GlobalPool(p) => match p.kind {
                 PoolKind::Avg => x.f_adaptive_avg_pool2d([1, 1])?,
                 PoolKind::Max => x.f_amax([2, 3].as_slice(), true)?,
@@ -213,6 +229,9 @@ impl Step {
                 UpsampleMode::Nearest => x.f_upsample_nearest2d(wide(up.size), None, None)?,
                 UpsampleMode::Bilinear => {
                     x.f_upsample_bilinear2d(wide(up.size), false, None, None)?
+                }
+                UpsampleMode::BilinearCorners => {
+                    x.f_upsample_bilinear2d(wide(up.size), true, None, None)?
                 }
             },
             Op::Linear(_) => x.f_linear(&params[0], params.get(1))?,
@@ -223,6 +242,12 @@ impl Step {
             Op::Slice(s) => x.f_narrow(1, i64::from(s.begin), i64::from(s.end - s.begin))?,
             Op::Shuffle(s) if s.groups == 1 => x.shallow_clone(),
             Op::Shuffle(s) => x.f_channel_shuffle(i64::from(s.groups))?,
+            Op::Transpose(_) => x.f_transpose(1, 2)?,
+            Op::Pad(p) => {
+                // the last axis comes first
+                let sides = [p.columns, p.rows, p.channels].map(wide);
+                x.f_constant_pad_nd(sides.concat())?
+            }
             Op::Flatten(_) => x.f_flatten(1, -1)?,
             Op::Dropout(_) => x.shallow_clone(),
             Op::Zero => x.f_zeros_like()?,
@@ -240,7 +265,27 @@ fn act_in_place(act: Act, mut x: Tensor, params: &[Tensor]) -> Result<Tensor, To
         Act::Sigmoid => x.f_sigmoid_()?,
         Act::Hsigmoid => x.f_hardsigmoid_()?,
         Act::Prelu => x.f_prelu(&params[0])?,
+        Act::LeakyRelu(slope) => leaky_relu(&x, slope)?,
     })
+}
+
+/// tch's leaky relu has the slope of 0.01 alone. With a slope of 0 to 1 it is the larger of two.
+fn leaky_relu(x: &Tensor, slope: Real) -> Result<Tensor, TorchError> {
+    Ok(x.f_maximum(&x.f_mul_scalar(slope.0)?)?)
+}
+
+/// As PyTorch's functional form: the mean of squares over a window that slides along the channels.
+fn local_response_norm(norm: LocalResponseNorm, x: &Tensor) -> Result<Tensor, TorchError> {
+    let size = i64::from(norm.size);
+    let squares = x.f_square()?.f_unsqueeze(1)?;
+    let around = squares.f_constant_pad_nd([0, 0, 0, 0, size / 2, (size - 1) / 2])?;
+    let mean = around.f_avg_pool3d([size, 1, 1], [1, 1, 1], [0, 0, 0], false, true, None)?;
+    let base = mean.f_squeeze_dim(1)?.f_mul_scalar(norm.alpha.0)?;
+    Ok(x.f_div(
+        &base
+            .f_add_scalar(norm.k.0)?
+            .f_pow_tensor_scalar(norm.beta.0)?,
+    )?)
 }
 
 fn fold(

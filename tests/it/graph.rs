@@ -54,6 +54,9 @@ fn fits(op: &Op, inputs: &[Shape]) -> bool {
         }
         Op::GlobalPool(_) => is_map(&inputs[0]),
         Op::Upsample(up) => is_map(&inputs[0]) && up.size[0] > 0 && up.size[1] > 0,
+        Op::AdaptiveAvgPool(p) => is_map(&inputs[0]) && p.size[0] > 0 && p.size[1] > 0,
+        Op::Transpose(_) | Op::Pad(_) | Op::L2Norm(_) => is_map(&inputs[0]),
+        Op::LocalResponseNorm(n) => is_map(&inputs[0]) && n.size > 0,
         Op::Linear(l) => !is_map(&inputs[0]) && l.out_features > 0,
         Op::Slice(s) => s.begin < s.end && (s.begin..s.end).all(|i| i < c),
         Op::Shuffle(s) => is_map(&inputs[0]) && (1..=c).any(|share| share * s.groups == c),
@@ -230,10 +233,17 @@ inputs left \"the right\"
 %13 zero 6x5x5 (%12) : j
 %14 add 6x5x5 (%13 %12) : k
 %15 dropout 6x5x5 (%14) rate0.2 : l
-%16 global_max_pool 6x1x1 (%15) : m
-%17 flatten 6 (%16) : n
-%18 linear 10 (%17) bias : o
-output %18 : class
+%16 pad 10x7x8 (%15) h2x0 w1x2 c0x4 : p
+%17 local_response_norm 10x7x8 (%16) n5 alpha0.0001 beta0.75 base2.0 : q
+%18 l2_norm 10x7x8 (%17) : r
+%19 leaky_relu 10x7x8 (%18) slope0.1 : s
+%20 transpose 7x10x8 (%19) : t
+%21 adaptive_avg_pool 7x3x2 (%20) : u
+%22 upsample 7x5x5 (%21) corners : v
+%23 global_max_pool 7x1x1 (%22) : m
+%24 flatten 7 (%23) : n
+%25 linear 10 (%24) bias : o
+output %25 : class
 output %14 : map
 ";
     let graph = parsed(every_op);

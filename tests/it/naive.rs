@@ -210,6 +210,13 @@ fn execute(id: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done
                     Act::Hswish => v * relu6(v + 3.0) / 6.0,
                     Act::Sigmoid => sigmoid(v),
                     Act::Hsigmoid => relu6(v + 3.0) / 6.0,
+                    Act::LeakyRelu(a) => {
+                        if v > 0.0 {
+                            v
+                        } else {
+                            a.0 * v
+                        }
+                    }
                 }
             });
             out.vector(args[0].flat)
@@ -261,6 +268,47 @@ fn execute(id: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done
                 sum / f64::from(if p.count_include_pad { padded } else { inner })
             })
         }
+        Op::AdaptiveAvgPool(p) => {
+            let (c, h, w) = size(0);
+            let [nh, nw] = p.size.map(|n| n as usize);
+            let window =
+                |i: usize, old: usize, new: usize| i * old / new..((i + 1) * old).div_ceil(new);
+            Value::map(c, nh, nw, |c, oy, ox| {
+                let (mut sum, mut count) = (0.0, 0.0);
+                for y in window(oy, h, nh) {
+                    for x in window(ox, w, nw) {
+                        d.other_ops += 1;
+                        count += 1.0;
+                        sum += read(d, 0, c, y, x);
+                    }
+                }
+                sum / count
+            })
+        }
+        Op::LocalResponseNorm(norm) => {
+            let (c, h, w) = size(0);
+            let (n, before) = (norm.size as usize, norm.size as usize / 2);
+            Value::map(c, h, w, |i, y, x| {
+                let mut sum = 0.0;
+                for j in i..i + n {
+                    d.other_ops += 1; // a product that is added up
+                    if j >= before && j - before < c {
+                        sum += read(d, 0, j - before, y, x).powi(2);
+                    }
+                }
+                d.other_ops += 3; // scale and shift, power, quotient
+                read(d, 0, i, y, x) / (norm.k.0 + norm.alpha.0 * sum / n as f64).powf(norm.beta.0)
+            })
+        }
+        Op::L2Norm(norm) => {
+            let (c, h, w) = size(0);
+            Value::map(c, h, w, |i, y, x| {
+                let square = |c: usize| args[0].data[c][y][x].powi(2);
+                let length = (0..c).map(square).sum::<f64>().sqrt();
+                d.other_ops += 4; // square, sum, quotient, product
+                learned(d, 'w', i) * read(d, 0, i, y, x) / length.max(norm.eps.0)
+            })
+        }
         Op::GlobalPool(p) => {
             let (c, h, w) = size(0);
             Value::map(c, 1, 1, |c, _, _| {
@@ -282,9 +330,15 @@ fn execute(id: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done
             let [nh, nw] = up.size.map(|n| n as usize);
             Value::map(c, nh, nw, |c, y, x| match up.mode {
                 UpsampleMode::Nearest => read(d, 0, c, y * h / nh, x * w / nw),
-                UpsampleMode::Bilinear => {
+                UpsampleMode::Bilinear | UpsampleMode::BilinearCorners => {
                     let source = |i: usize, old: usize, new: usize| {
-                        let at = (i as f64 + 0.5) * old as f64 / new as f64 - 0.5;
+                        let at = match up.mode {
+                            UpsampleMode::BilinearCorners if new == 1 => 0.0,
+                            UpsampleMode::BilinearCorners => {
+                                i as f64 * (old - 1) as f64 / (new - 1) as f64
+                            }
+                            _ => (i as f64 + 0.5) * old as f64 / new as f64 - 0.5,
+                        };
                         let at = at.max(0.0);
                         let low = (at as usize).min(old - 1);
                         (low, (low + 1).min(old - 1), at - low as f64)
@@ -365,6 +419,26 @@ fn execute(id: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done
                 .flat_map(|col| (0..g).map(move |row| row * n + col))
                 .collect();
             Value::map(c, h, w, |c, y, x| read(d, 0, order[c], y, x))
+        }
+        Op::Transpose(_) => {
+            let (c, h, w) = size(0);
+            Value::map(h, c, w, |a, b, x| read(d, 0, b, a, x))
+        }
+        Op::Pad(p) => {
+            let (c, h, w) = size(0);
+            let sides = [p.channels, p.rows, p.columns].map(|s| s.map(|n| n as usize));
+            let [[front, back], [top, bottom], [left, right]] = sides;
+            let (nc, nh, nw) = (front + c + back, top + h + bottom, left + w + right);
+            Value::map(nc, nh, nw, |i, y, x| {
+                let inside = (front..front + c).contains(&i)
+                    && (top..top + h).contains(&y)
+                    && (left..left + w).contains(&x);
+                if inside {
+                    read(d, 0, i - front, y - top, x - left)
+                } else {
+                    0.0
+                }
+            })
         }
         Op::Flatten(_) => {
             let all = args[0].data.iter().flatten().flatten();

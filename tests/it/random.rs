@@ -24,7 +24,7 @@ impl<'a> Tape<'a> {
 
 /// Any op, with parameters that often fit a small map and sometimes do not.
 pub fn op(t: &mut Tape) -> Op {
-    match t.below(18) {
+    match t.below(22) {
         0..=2 => Op::Conv(Conv {
             out_channels: t.below(7),
             kernel_size: t.pair(0, 5),
@@ -36,7 +36,10 @@ pub fn op(t: &mut Tape) -> Op {
         }),
         3 => BatchNorm::default().into(),
         4 => BatchNorm { eps: Real(1e-3) }.into(),
-        5 => Op::Act(Act::ALL[t.below(7) as usize]),
+        5 => Op::Act(match t.below(9) {
+            8 => Act::LeakyRelu(Real(0.3)),
+            i => Act::ALL[i as usize],
+        }),
         6 => Op::MaxPool(MaxPool {
             kernel_size: t.pair(0, 5),
             stride: t.pair(0, 5),
@@ -56,7 +59,11 @@ pub fn op(t: &mut Tape) -> Op {
         }
         9 => Op::Upsample(Upsample {
             size: t.pair(0, 12),
-            mode: [UpsampleMode::Nearest, UpsampleMode::Bilinear][t.below(2) as usize],
+            mode: [
+                UpsampleMode::Nearest,
+                UpsampleMode::Bilinear,
+                UpsampleMode::BilinearCorners,
+            ][t.below(3) as usize],
         }),
         10 => Op::Linear(Linear {
             out_features: t.below(5),
@@ -72,6 +79,22 @@ pub fn op(t: &mut Tape) -> Op {
         }
         15 => Shuffle { groups: t.below(4) }.into(),
         16 => Flatten.into(),
+        17 => Transpose.into(),
+        18 => Op::Pad(Pad {
+            channels: t.pair(0, 3),
+            rows: t.pair(0, 3),
+            columns: t.pair(0, 3),
+        }),
+        19 => AdaptiveAvgPool { size: t.pair(0, 9) }.into(),
+        20 => match t.below(2) {
+            0 => L2Norm::default().into(),
+            _ => Op::LocalResponseNorm(LocalResponseNorm {
+                size: t.below(7),
+                alpha: Real(0.5),
+                beta: Real(0.75),
+                k: Real(1.5),
+            }),
+        },
         _ => match t.below(3) {
             0 => Op::Zero,
             1 => Dropout { p: Real(0.0) }.into(),

@@ -92,12 +92,34 @@ def fill(t):
     x = t.map(3, 4, 5, batch=2)
     t.add("global_avg_pool", {"op": "global_avg_pool"}, [x], x.double().mean((2, 3), keepdim=True))
     t.add("global_max_pool", {"op": "global_max_pool"}, [x], x.double().amax((2, 3), keepdim=True))
-    for mode in ("nearest", "bilinear"):
-        for size in [(8, 10), (7, 9), (3, 2), (4, 5)]:
+    for size in [(1, 1), (2, 3), (7, 2), (4, 5), (9, 11)]:
+        x = t.draw(1, 2, 4, 5) if size != (7, 2) else t.map(2, 9, 11)
+        y = F.adaptive_avg_pool2d(x.double(), size)
+        t.add(f"adaptive_avg_pool to {size}", {"op": "adaptive_avg_pool", "size": list(size)}, [x], y)
+    for mode, extra in [("nearest", {}), ("bilinear", {"align_corners": False}), ("bilinear", {"align_corners": True})]:
+        for size in [(8, 10), (7, 9), (3, 2), (4, 5), (1, 1)]:
             x = t.draw(1, 2, 4, 5)
-            extra = {} if mode == "nearest" else {"align_corners": False}
             y = F.interpolate(x.double(), size=size, mode=mode, **extra)
-            t.add(f"upsample {mode} to {size}", {"op": "upsample", "size": list(size), "mode": mode}, [x], y)
+            op = {"op": "upsample", "size": list(size), "mode": mode, **extra}
+            t.add(f"upsample {mode} {extra} to {size}", op, [x], y)
+    for size, alpha, beta, k, c in [(5, 1e-4, 0.75, 2.0, 8), (4, 0.7, 0.5, 1.0, 7), (1, 0.3, 0.75, 1.5, 3), (9, 1.5, 0.75, 1.0, 4)]:
+        x = t.map(c, 3, 4)
+        op = dict(op="local_response_norm", size=size, alpha=alpha, beta=beta, k=k)
+        t.add(f"local_response_norm {size} of {c}", op, [x], F.local_response_norm(x.double(), size, alpha, beta, k))
+    for eps in (1e-12, 1.0):
+        x, scale = t.map(5, 3, 4), t.draw(5)
+        y = F.normalize(x.double(), dim=1, eps=eps) * scale.double().view(1, -1, 1, 1)
+        t.add(f"l2_norm eps {eps}", {"op": "l2_norm", "eps": eps}, [x], y, [scale])
+    for slope in (0.1, 0.01):
+        x = t.map(2, 3, 4)
+        t.add(f"leaky_relu {slope}", {"op": "leaky_relu", "negative_slope": slope}, [x], F.leaky_relu(x.double(), slope))
+    for c, h, w in [(3, 4, 5), (6, 1, 1), (1, 5, 2)]:
+        x = t.map(c, h, w, batch=2)
+        t.add(f"transpose of {c}x{h}x{w}", {"op": "transpose"}, [x], x.transpose(1, 2))
+    for sides in [(0, 1, 0, 1, 0, 0), (2, 0, 1, 3, 0, 0), (0, 0, 0, 0, 1, 2), (0, 0, 0, 0, 0, 0)]:
+        x = t.map(3, 4, 5)
+        names = ("left", "right", "top", "bottom", "front", "back")
+        t.add(f"pad {sides}", dict(op="pad", **dict(zip(names, sides))), [x], F.pad(x, sides))
     for bias in (False, True):
         x, weight = t.draw(2, 6), t.draw(4, 6)
         params = [weight] + ([t.draw(4)] if bias else [])

@@ -1,5 +1,8 @@
 //! Element-wise activations.
 
+use super::norm::{Real, in_range};
+use crate::ir::shape::{Shape, ShapeError};
+
 /// Activations, named as in PyTorch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Act {
@@ -17,11 +20,16 @@ pub enum Act {
     Sigmoid,
     /// `relu6(x + 3) / 6`.
     Hsigmoid,
+    /// `x` where positive, `a x` elsewhere; `a` is fixed.
+    LeakyRelu(Real),
 }
 
+/// The slope of a leaky relu that says none, PyTorch's.
+pub const LEAKY_SLOPE: Real = Real(0.01);
+
 impl Act {
-    /// All of them.
-    pub const ALL: [Act; 7] = [
+    /// All of them, the leaky one with its usual slope.
+    pub const ALL: [Act; 8] = [
         Act::Relu,
         Act::Relu6,
         Act::Prelu,
@@ -29,6 +37,7 @@ impl Act {
         Act::Hswish,
         Act::Sigmoid,
         Act::Hsigmoid,
+        Act::LeakyRelu(LEAKY_SLOPE),
     ];
 
     /// The name in JSON.
@@ -41,12 +50,20 @@ impl Act {
             Act::Hswish => "hswish",
             Act::Sigmoid => "sigmoid",
             Act::Hsigmoid => "hsigmoid",
+            Act::LeakyRelu(_) => "leaky_relu",
         }
     }
 
     /// The activation of that name.
     pub fn from_name(name: &str) -> Option<Act> {
         Self::ALL.into_iter().find(|a| a.name() == name)
+    }
+
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        if let Act::LeakyRelu(slope) = self {
+            in_range("leaky_relu", "negative_slope", slope.0, 1)?;
+        }
+        Ok(input)
     }
 
     pub(super) fn tag(self) -> u64 {
@@ -58,6 +75,7 @@ impl Act {
             Act::Hswish => 4,
             Act::Sigmoid => 5,
             Act::Hsigmoid => 6,
+            Act::LeakyRelu(_) => 7,
         }
     }
 }

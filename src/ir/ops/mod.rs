@@ -3,18 +3,20 @@
 mod act;
 mod conv;
 mod join;
+mod layout;
 mod linear;
 mod norm;
 mod pool;
 mod shuffle;
 mod slice;
 
-pub use act::Act;
+pub use act::{Act, LEAKY_SLOPE};
 pub use conv::Conv;
 pub use join::{Add, Concat, Mul};
+pub use layout::{Pad, Transpose};
 pub use linear::{Flatten, Linear};
-pub use norm::{BatchNorm, Dropout, Real};
-pub use pool::{AvgPool, GlobalPool, MaxPool, PoolKind, Upsample, UpsampleMode};
+pub use norm::{BatchNorm, Dropout, L2Norm, LocalResponseNorm, Real};
+pub use pool::{AdaptiveAvgPool, AvgPool, GlobalPool, MaxPool, PoolKind, Upsample, UpsampleMode};
 pub use shuffle::Shuffle;
 pub use slice::Slice;
 
@@ -34,12 +36,18 @@ pub enum Op {
     Conv(Conv),
     /// Batch normalisation.
     BatchNorm(BatchNorm),
+    /// Local response normalisation.
+    LocalResponseNorm(LocalResponseNorm),
+    /// Pixels scaled to length 1.
+    L2Norm(L2Norm),
     /// Element-wise activation.
     Act(Act),
     /// Max pooling.
     MaxPool(MaxPool),
     /// Average pooling.
     AvgPool(AvgPool),
+    /// Average pooling to a given size.
+    AdaptiveAvgPool(AdaptiveAvgPool),
     /// Pooling of each channel to one number.
     GlobalPool(GlobalPool),
     /// Resizing to a fixed height and width.
@@ -56,6 +64,10 @@ pub enum Op {
     Slice(Slice),
     /// Channel shuffle.
     Shuffle(Shuffle),
+    /// Channels and rows swapped.
+    Transpose(Transpose),
+    /// Zeros around a map.
+    Pad(Pad),
     /// A map as a vector.
     Flatten(Flatten),
     /// Dropout: nothing at inference.
@@ -74,7 +86,8 @@ pub struct Work {
     pub macs: u64,
     /// Other arithmetic: one operation for each output element of an activation, and for each further operand of a sum
     /// or product; two for a batch norm; one for each place of a pooling window, padding included; seven for bilinear
-    /// resizing. `u64::MAX` stands for more than fits.
+    /// resizing; the size of the sum and three for local response normalisation; four for scaling to length 1.
+    /// `u64::MAX` stands for more than fits.
     pub other_ops: u64,
     /// Elements read from the inputs, each once; inputs are read whole, but a slice reads only what it takes.
     pub elems_in: u64,
@@ -91,9 +104,12 @@ impl Op {
             Op::Input { .. } => "input",
             Op::Conv(_) => "conv",
             Op::BatchNorm(_) => "batch_norm",
+            Op::LocalResponseNorm(_) => "local_response_norm",
+            Op::L2Norm(_) => "l2_norm",
             Op::Act(act) => act.name(),
             Op::MaxPool(_) => "max_pool",
             Op::AvgPool(_) => "avg_pool",
+            Op::AdaptiveAvgPool(_) => "adaptive_avg_pool",
             Op::GlobalPool(p) => p.kind.global_name(),
             Op::Upsample(_) => "upsample",
             Op::Linear(_) => "linear",
@@ -102,6 +118,8 @@ impl Op {
             Op::Concat(_) => "concat",
             Op::Slice(_) => "slice",
             Op::Shuffle(_) => "shuffle",
+            Op::Transpose(_) => "transpose",
+            Op::Pad(_) => "pad",
             Op::Flatten(_) => "flatten",
             Op::Dropout(_) => "dropout",
             Op::Zero => "zero",
@@ -135,18 +153,24 @@ impl Op {
             Op::Conv(conv) => conv.infer(one("conv")?)?,
             Op::MaxPool(pool) => pool.infer(one("max_pool")?)?,
             Op::AvgPool(pool) => pool.infer(one("avg_pool")?)?,
+            Op::AdaptiveAvgPool(pool) => pool.infer(one("adaptive_avg_pool")?)?,
             Op::GlobalPool(pool) => pool.infer(one(self.name())?)?,
             Op::Upsample(up) => up.infer(one("upsample")?)?,
             Op::Linear(linear) => linear.infer(one("linear")?)?,
             Op::Flatten(flatten) => flatten.infer(one("flatten")?)?,
             Op::Slice(slice) => slice.infer(one("slice")?)?,
             Op::Shuffle(shuffle) => shuffle.infer(one("shuffle")?)?,
+            Op::Transpose(transpose) => transpose.infer(one("transpose")?)?,
+            Op::Pad(pad) => pad.infer(one("pad")?)?,
             Op::Add(_) => join::infer_broadcast("add", inputs)?,
             Op::Mul(_) => join::infer_broadcast("mul", inputs)?,
             Op::Concat(concat) => concat.infer(inputs)?,
             Op::BatchNorm(bn) => bn.infer(one("batch_norm")?)?,
+            Op::LocalResponseNorm(norm) => norm.infer(one("local_response_norm")?)?,
+            Op::L2Norm(norm) => norm.infer(one("l2_norm")?)?,
             Op::Dropout(dropout) => dropout.infer(one("dropout")?)?,
-            Op::Act(_) | Op::Zero => one(self.name())?,
+            Op::Act(act) => act.infer(one(self.name())?)?,
+            Op::Zero => one(self.name())?,
         };
         shape.checked()
     }
@@ -158,11 +182,13 @@ impl Op {
             Op::Conv(conv) => conv.params(input),
             Op::Linear(linear) => linear.params(input),
             Op::BatchNorm(_) => 2 * c,
-            Op::Act(Act::Prelu) => c,
+            Op::Act(Act::Prelu) | Op::L2Norm(_) => c,
             Op::Input { .. }
             | Op::Act(_)
+            | Op::LocalResponseNorm(_)
             | Op::MaxPool(_)
             | Op::AvgPool(_)
+            | Op::AdaptiveAvgPool(_)
             | Op::GlobalPool(_)
             | Op::Upsample(_)
             | Op::Add(_)
@@ -170,6 +196,8 @@ impl Op {
             | Op::Concat(_)
             | Op::Slice(_)
             | Op::Shuffle(_)
+            | Op::Transpose(_)
+            | Op::Pad(_)
             | Op::Flatten(_)
             | Op::Dropout(_)
             | Op::Zero => 0,
@@ -212,10 +240,23 @@ impl Op {
                 other_ops: elems_out.saturating_mul(u64::from(k[0]) * u64::from(k[1])),
                 ..moved
             },
+            Op::AdaptiveAvgPool(pool) => Work {
+                other_ops: pool.taps(first),
+                ..moved
+            },
             Op::GlobalPool(_) => Work {
                 other_ops: elems_in,
                 ..moved
             },
+            Op::LocalResponseNorm(norm) => Work {
+                other_ops: elems_out.saturating_mul(u64::from(norm.size) + 3),
+                ..moved
+            },
+            Op::L2Norm(_) => Work {
+                other_ops: 4 * elems_out,
+                ..moved
+            },
+            Op::Transpose(_) | Op::Pad(_) => moved,
             Op::Upsample(up) => Work {
                 other_ops: up.ops_per_elem() * elems_out,
                 ..moved
@@ -270,6 +311,7 @@ impl Op {
                 ],
             ),
             Op::BatchNorm(bn) => put(3, &[bn.eps.0.to_bits()]),
+            Op::Act(Act::LeakyRelu(slope)) => put(4, &[7, slope.0.to_bits()]),
             Op::Act(act) => put(4, &[act.tag()]),
             Op::MaxPool(p) => {
                 put(
@@ -303,6 +345,19 @@ impl Op {
             Op::Flatten(_) => put(15, &[]),
             Op::Dropout(d) => put(16, &[d.p.0.to_bits()]),
             Op::Zero => put(17, &[]),
+            Op::Transpose(_) => put(18, &[]),
+            Op::Pad(p) => put(19, &[pair(p.channels), pair(p.rows), pair(p.columns)]),
+            Op::AdaptiveAvgPool(p) => put(20, &[pair(p.size)]),
+            Op::LocalResponseNorm(n) => put(
+                21,
+                &[
+                    u64::from(n.size),
+                    n.alpha.0.to_bits(),
+                    n.beta.0.to_bits(),
+                    n.k.0.to_bits(),
+                ],
+            ),
+            Op::L2Norm(n) => put(22, &[n.eps.0.to_bits()]),
         }
     }
 }
@@ -311,6 +366,24 @@ macro_rules! into_op {
     ($($name:ident),*) => { $(impl From<$name> for Op { fn from(op: $name) -> Op { Op::$name(op) } })* };
 }
 into_op!(
-    Conv, BatchNorm, Act, MaxPool, AvgPool, GlobalPool, Upsample, Linear, Add, Mul, Concat, Slice,
-    Shuffle, Flatten, Dropout
+    Conv,
+    BatchNorm,
+    LocalResponseNorm,
+    L2Norm,
+    Act,
+    MaxPool,
+    AvgPool,
+    AdaptiveAvgPool,
+    GlobalPool,
+    Upsample,
+    Linear,
+    Add,
+    Mul,
+    Concat,
+    Slice,
+    Shuffle,
+    Transpose,
+    Pad,
+    Flatten,
+    Dropout
 );

@@ -142,6 +142,52 @@ impl GlobalPool {
     }
 }
 
+/// Average pooling to a given height and width, PyTorch's `AdaptiveAvgPool2d`: `[c, h, w] -> [c, size]`.
+///
+/// Output row `i` is the mean of the rows from `floor(i h / h')` up to `ceil((i + 1) h / h')`, that one left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AdaptiveAvgPool {
+    /// Height and width of the output.
+    pub size: [u32; 2],
+}
+
+impl AdaptiveAvgPool {
+    pub(super) fn infer(&self, input: Shape) -> Result<Shape, ShapeError> {
+        match input {
+            Shape::Map { c, .. } => Ok(Shape::Map {
+                c,
+                h: self.size[0],
+                w: self.size[1],
+            }),
+            Shape::Flat { .. } => Err(ShapeError::NeedsMap {
+                op: "adaptive_avg_pool",
+                got: input,
+            }),
+        }
+    }
+
+    /// Elements in all windows together.
+    pub(super) fn taps(&self, input: Shape) -> u64 {
+        let (h, w) = input.hw();
+        let along = |old: u32, new: u32| u64::from(old) + u64::from(new) - u64::from(gcd(old, new));
+        let rows = along(h, self.size[0]).saturating_mul(along(w, self.size[1]));
+        u64::from(input.channels()).saturating_mul(rows)
+    }
+
+    /// The largest window on a map of this height and width. The cast is safe: no window is larger than the map.
+    pub fn window(&self, (h, w): (u32, u32)) -> [u32; 2] {
+        let along = |old: u32, new: u32| {
+            let reach = u64::from(old) + u64::from(new) - u64::from(gcd(old, new));
+            reach.div_ceil(u64::from(new.max(1))) as u32
+        };
+        [along(h, self.size[0]), along(w, self.size[1])]
+    }
+}
+
+fn gcd(a: u32, b: u32) -> u32 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
 /// How new pixels are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum UpsampleMode {
@@ -149,6 +195,8 @@ pub enum UpsampleMode {
     Nearest = 0,
     /// Bilinear, PyTorch's `align_corners=False`.
     Bilinear = 1,
+    /// Bilinear with old corners on new corners, PyTorch's `align_corners=True`.
+    BilinearCorners = 2,
 }
 
 /// Resizes to a fixed height and width: `[c, h, w] -> [c, size]`.
@@ -178,7 +226,7 @@ impl Upsample {
     pub(super) fn ops_per_elem(&self) -> u64 {
         match self.mode {
             UpsampleMode::Nearest => 0,
-            UpsampleMode::Bilinear => 7,
+            UpsampleMode::Bilinear | UpsampleMode::BilinearCorners => 7,
         }
     }
 }

@@ -9,8 +9,9 @@ mod published;
 
 use crate::{naive, random};
 use blocksmith::ir::ops::{
-    Act, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, Linear, MaxPool, Mul,
-    PoolKind, Real, Shuffle, Slice, Upsample, UpsampleMode,
+    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, L2Norm,
+    Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real, Shuffle, Slice, Transpose, Upsample,
+    UpsampleMode,
 };
 use blocksmith::ir::params::Role;
 use blocksmith::ir::{Graph, GraphBuilder, Op, Shape, ValueId};

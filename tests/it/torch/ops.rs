@@ -67,6 +67,7 @@ fn op(json: &Value) -> Op {
             size: pair("size"),
             mode: match json["mode"].as_str().unwrap() {
                 "nearest" => UpsampleMode::Nearest,
+                _ if flag("align_corners") => UpsampleMode::BilinearCorners,
                 _ => UpsampleMode::Bilinear,
             },
         }
@@ -88,6 +89,22 @@ fn op(json: &Value) -> Op {
             groups: int("groups"),
         }
         .into(),
+        "transpose" => Transpose.into(),
+        "pad" => Op::Pad(Pad {
+            channels: [int("front"), int("back")],
+            rows: [int("top"), int("bottom")],
+            columns: [int("left"), int("right")],
+        }),
+        "adaptive_avg_pool" => AdaptiveAvgPool { size: pair("size") }.into(),
+        "local_response_norm" => LocalResponseNorm {
+            size: int("size"),
+            alpha: real("alpha"),
+            beta: real("beta"),
+            k: real("k"),
+        }
+        .into(),
+        "l2_norm" => L2Norm { eps: real("eps") }.into(),
+        "leaky_relu" => Act::LeakyRelu(real("negative_slope")).into(),
         "flatten" => Flatten.into(),
         "dropout" => Dropout { p: real("p") }.into(),
         "zero" => Op::Zero,
