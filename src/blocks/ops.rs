@@ -291,7 +291,7 @@ pub(super) static GLOBAL_MAX_POOL: BlockDef = op(
 pub(super) static UPSAMPLE: BlockDef = op(
     "upsample",
     "Resizing to a fixed height and width, by a whole factor, or to height and width of a second input.",
-    "[c, h, w] -> [c, size] or [c, scale h, scale w]; [c, h, w] and [c2, h', w'] -> [c, h', w']",
+    "[c, h, w] (and [c2, h', w']) -> [c, size], [c, scale h, scale w] or [c, h', w']",
     &[
         optional(int(
             "scale",
@@ -312,20 +312,27 @@ pub(super) static UPSAMPLE: BlockDef = op(
             _ => (one(inputs)?, None),
         };
         let (h, w) = l.shape(x).hw();
+        let refuse = |what, slot| Err(LowerError::from(LowerErrorKind::Conflict(what)).on(slot));
         let size = match (args.int_opt(0), args.pair_opt(1), like) {
             (Some(scale), None, None) => [h.saturating_mul(scale), w.saturating_mul(scale)],
             (None, Some(size), None) | (None, None, Some(size)) => size,
-            _ => {
+            (Some(_), _, Some(_)) => {
+                return refuse("takes its size from a second input, so no scale", 0);
+            }
+            (None, Some(_), Some(_)) => {
+                return refuse(
+                    "takes its size from a second input, so no size of its own",
+                    1,
+                );
+            }
+            (Some(_), Some(_), None) | (None, None, None) => {
                 let what = "needs exactly one of scale, size and a second input";
                 return Err(LowerErrorKind::Conflict(what).into());
             }
         };
         let mode = match (args.word(2), args.flag(3)) {
             (0, false) => UpsampleMode::Nearest,
-            (0, true) => {
-                let what = "takes align_corners with mode bilinear only";
-                return Err(LowerError::from(LowerErrorKind::Conflict(what)).on(3));
-            }
+            (0, true) => return refuse("takes align_corners with mode bilinear only", 3),
             (_, false) => UpsampleMode::Bilinear,
             (_, true) => UpsampleMode::BilinearCorners,
         };

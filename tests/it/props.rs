@@ -45,7 +45,7 @@ fn recount(graph: &Graph) -> [u64; 4] {
                 [weights + bias, weights, 0, 0]
             }
             Op::BatchNorm(_) => [2 * c, 0, 0, 0],
-            Op::Act(blocksmith::ir::ops::Act::Prelu) => [c, 0, 0, 0],
+            Op::Act(blocksmith::ir::ops::Act::Prelu) | Op::L2Norm(_) => [c, 0, 0, 0],
             _ => [0; 4],
         };
         sums[0] += params;
