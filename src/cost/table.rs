@@ -22,7 +22,7 @@ pub struct Visible {
 /// Counts of a whole network for one sample. Dead nodes count in `params` and `running_stat_elems` only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Learnable scalars of all nodes.
+    /// Learnable scalars of all nodes, shared ones once.
     pub params: u64,
     /// Learnable scalars of the nodes that an output needs.
     pub params_live: u64,
@@ -46,7 +46,7 @@ pub struct Totals {
     pub n_linear: u64,
     /// Batch norms.
     pub n_batchnorm: u64,
-    /// Running means and variances of the batch norms of all nodes.
+    /// Running means and variances of the batch norms of all nodes, shared ones once.
     pub running_stat_elems: u64,
     /// Most activation elements alive at once; the module `memory` has the rules.
     pub peak_activation_elems: u64,
@@ -99,8 +99,11 @@ impl Totals {
                 .inputs(id)
                 .first()
                 .map_or(node.shape, |x| graph.shape(*x));
-            t.add(node, input, live)
+            t.add(node, input, live, !graph.is_sharer(id))
                 .map_err(|kind| CostError::new(graph, id, kind))?;
+        }
+        if graph.has_sharers() {
+            t.params_live = params_live(graph, &scratch.last_use);
         }
         Ok(t)
     }
@@ -141,7 +144,13 @@ impl Totals {
         })
     }
 
-    fn add(&mut self, node: &Node, input: Shape, live: bool) -> Result<(), CostErrorKind> {
+    fn add(
+        &mut self,
+        node: &Node,
+        input: Shape,
+        live: bool,
+        owns: bool,
+    ) -> Result<(), CostErrorKind> {
         let params = match &node.op {
             Op::Conv(conv) => {
                 if live {
@@ -183,7 +192,7 @@ impl Totals {
             }
             Op::BatchNorm(_) => {
                 self.n_batchnorm += u64::from(live);
-                let params = node.op.params(input);
+                let params = if owns { node.op.params(input) } else { 0 };
                 // mean and variance: as many as scale and shift
                 add(
                     &mut self.running_stat_elems,
@@ -212,12 +221,28 @@ impl Totals {
             | Op::Dropout(_)
             | Op::Zero => return Ok(()),
         };
+        if !owns {
+            return Ok(());
+        }
         add(&mut self.params, params, CostErrorKind::Params)?;
         if live {
             self.params_live += params; // never more than `params`
         }
         Ok(())
     }
+}
+
+/// Learnable scalars that a live node works with, shared ones once.
+fn params_live(graph: &Graph, last_use: &[u32]) -> u64 {
+    let mut used = vec![false; graph.nodes().len()];
+    for id in graph.ids().filter(|id| last_use[id.index()] != 0) {
+        used[graph.owner(id).index()] = true;
+    }
+    let owners = graph.ids().filter(|id| used[id.index()]);
+    // never more than all parameters, whose sum was checked
+    owners
+        .map(|id| graph.node(id).op.params(graph.first_shape(id)))
+        .sum()
 }
 
 fn add(sum: &mut u64, more: u64, kind: CostErrorKind) -> Result<(), CostErrorKind> {
@@ -255,7 +280,7 @@ pub struct Layer {
     pub inputs: Vec<Shape>,
     /// Shape of its output.
     pub output: Shape,
-    /// Learnable scalars.
+    /// Learnable scalars; 0 where they are those of an earlier node.
     pub params: u64,
     /// Multiply-accumulates.
     pub macs: u64,
@@ -337,7 +362,10 @@ impl Counts {
             let inputs: Vec<Shape> = graph.inputs(id).iter().map(|x| graph.shape(*x)).collect();
             let first = inputs.first().copied().unwrap_or(node.shape);
             let live = scratch.last_use[id.index()] != 0;
-            let params = node.op.params(first);
+            let params = match graph.is_sharer(id) {
+                true => 0,
+                false => node.op.params(first),
+            };
             let work = if live {
                 node.op.work(&inputs, node.shape)
             } else {

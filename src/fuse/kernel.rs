@@ -198,7 +198,7 @@ pub struct Kernel {
     pub elems_in: u64,
     /// Elements written.
     pub elems_out: u64,
-    /// Learnable scalars of the nodes in it.
+    /// Learnable scalars that the nodes in it read.
     pub weights: u64,
     /// Activation that rides along.
     pub act: Option<Act>,

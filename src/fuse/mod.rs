@@ -8,7 +8,7 @@
 //! Which ops join which kernel is data ([`FuseRules`]), one set a runtime.
 //!
 //! Invariants: the MACs of all kernels are the MACs of all nodes that an output needs and that depend on an input; so are
-//! their parameters; each such node is in exactly one kernel or costs nothing. (Where a runtime computes on zeros,
+//! their parameters (shared ones in each kernel that reads them); each such node is in exactly one kernel or costs nothing. (Where a runtime computes on zeros,
 //! [`ZeroRule`] makes the zeros depend on the input.)
 
 mod fusion;

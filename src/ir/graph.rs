@@ -27,9 +27,13 @@ pub struct Node {
     pub shape: Shape,
     first_input: u32,
     input_count: u32,
+    /// The node whose parameters it has; [`OWN`] where they are its own.
+    shares: u32,
     /// Which document node asked for it: what [`Graph::origin`] looks up.
     pub origin: u32,
 }
+
+const OWN: u32 = u32::MAX;
 
 /// A network: nodes in topological order, and which of them are outputs.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -41,6 +45,8 @@ pub struct Graph {
     input_names: Vec<String>,
     output_names: Vec<String>,
     origins: Vec<JsonPath>,
+    /// Nodes with the parameters of another.
+    sharers: u32,
 }
 
 impl Graph {
@@ -74,6 +80,36 @@ impl Graph {
     /// Inputs of all nodes together.
     pub fn edge_count(&self) -> usize {
         self.edges.len()
+    }
+
+    /// The node that owns the parameters of `id`: `id` itself, but where it shares those of an earlier node.
+    pub fn owner(&self, id: ValueId) -> ValueId {
+        match self.node(id).shares {
+            OWN => id,
+            owner => ValueId(owner),
+        }
+    }
+
+    /// True where `id` has the parameters of another node.
+    pub fn is_sharer(&self, id: ValueId) -> bool {
+        self.node(id).shares != OWN
+    }
+
+    /// True where any node has the parameters of another.
+    pub fn has_sharers(&self) -> bool {
+        self.sharers > 0
+    }
+
+    /// The shape of the first input of the node that makes `id`; its own where it has none.
+    pub fn first_shape(&self, id: ValueId) -> Shape {
+        let first = self.inputs(id).first();
+        first.map_or(self.shape(id), |x| self.shape(*x))
+    }
+
+    /// Whether `id` can work with the parameters of `owner`.
+    pub(super) fn fits_weights(&self, id: ValueId, owner: ValueId) -> bool {
+        let (op, other) = (&self.node(id).op, &self.node(owner).op);
+        op.fits_weights_of(self.first_shape(id), other, self.first_shape(owner))
     }
 
     /// The outputs, in the order of the document.
@@ -125,8 +161,17 @@ impl Graph {
             shape,
             first_input,
             input_count: inputs.len() as u32,
+            shares: OWN,
             origin: 0,
         });
+    }
+
+    /// Gives a node the parameters of another, as it is told; for readers, which verify the whole.
+    pub(super) fn share_unchecked(&mut self, id: ValueId, owner: ValueId) {
+        if let Some(node) = self.nodes.get_mut(id.index()) {
+            self.sharers += u32::from(node.shares == OWN);
+            node.shares = owner.0;
+        }
     }
 
     pub(super) fn set_names(
@@ -200,6 +245,7 @@ impl GraphBuilder {
         graph.input_names.clear();
         graph.output_names.clear();
         graph.origins.clear();
+        graph.sharers = 0;
         Self {
             graph,
             named,
@@ -243,6 +289,7 @@ impl GraphBuilder {
             shape,
             first_input,
             input_count,
+            shares: OWN,
             origin: self.origin,
         });
         if self.named {
@@ -257,6 +304,51 @@ impl GraphBuilder {
     /// As [`push_named`](Self::push_named).
     pub fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> Result<ValueId, ShapeError> {
         self.push_named(op, inputs, String::new)
+    }
+
+    /// Gives `id` the parameters of `owner`, or of the node whose parameters that one has.
+    ///
+    /// # Errors
+    /// Where they do not fit, or `owner` does not come before `id`.
+    pub fn share(&mut self, id: ValueId, owner: ValueId) -> Result<(), ShapeError> {
+        let graph = &mut self.graph;
+        let owner = graph.owner(owner);
+        if owner >= id || !graph.fits_weights(id, owner) {
+            return Err(ShapeError::OtherWeights {
+                op: graph.node(owner).op.name(),
+                first: graph.first_shape(owner),
+                other: graph.node(id).op.name(),
+                again: graph.first_shape(id),
+            });
+        }
+        graph.share_unchecked(id, owner);
+        Ok(())
+    }
+
+    /// Gives the nodes from `again` on the parameters of the nodes from `first` to `again`: the first that learns those
+    /// of the first that learns there, and so on.
+    ///
+    /// # Errors
+    /// Where they do not fit, or there are more of one than of the other.
+    pub fn share_all(&mut self, first: usize, again: usize) -> Result<(), ShapeError> {
+        let end = self.len();
+        let learner = |graph: &Graph, from: usize, to: usize| {
+            (from..to).find(|at| graph.nodes.get(*at).is_some_and(|n| n.op.learns()))
+        };
+        let (mut left, mut right) = (first, again);
+        loop {
+            let next = learner(&self.graph, left, again).zip(learner(&self.graph, right, end));
+            let Some((owner, id)) = next else { break };
+            self.share(ValueId(id as u32), ValueId(owner as u32))?;
+            (left, right) = (owner + 1, id + 1);
+        }
+        let alone = learner(&self.graph, left, again).or(learner(&self.graph, right, end));
+        match alone {
+            None => Ok(()),
+            Some(at) => Err(ShapeError::LoneWeights {
+                op: self.graph.node(ValueId(at as u32)).op.name(),
+            }),
+        }
     }
 
     /// The shape of a value pushed before.

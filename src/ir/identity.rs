@@ -9,6 +9,7 @@ use super::graph::{Graph, ValueId};
 use crate::base::hash::{Chain, Fingerprint};
 
 const NEW: u32 = u32::MAX;
+const SHARES: u64 = u64::MAX;
 
 /// Memory that [`Graph::chain`] works in, to be reused.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +19,8 @@ pub struct Scratch {
     order: Vec<ValueId>,
     /// By number: the last number that reads it.
     last_read: Vec<u32>,
+    /// By value: the number of the first node that works with its parameters, where any are shared.
+    user: Vec<u32>,
     walk: Vec<(ValueId, u32)>,
     bytes: Vec<u8>,
 }
@@ -45,9 +48,14 @@ impl Graph {
             number,
             order,
             last_read,
+            user,
             bytes,
             ..
         } = scratch;
+        user.clear();
+        if self.has_sharers() {
+            user.resize(self.nodes().len(), NEW);
+        }
         let (mut head, mut rest) = (None, Chain::default());
         // the first number of the stretch, less one: the cut that it starts from
         let (mut start, mut reach) = (NEW, 0);
@@ -58,6 +66,15 @@ impl Graph {
             put(inputs.len() as u64);
             for input in inputs {
                 put(u64::from(number[input.index()].wrapping_sub(start)));
+            }
+            if let Some(user) = user.get_mut(self.owner(*id).index())
+                && self.node(*id).op.learns()
+            {
+                match *user {
+                    NEW => *user = at,
+                    // how far back, in words that no op begins with
+                    first => [SHARES, u64::from(at - first)].into_iter().for_each(put),
+                }
             }
             if reach <= at {
                 let link = Chain::of(Fingerprint::of(bytes));
@@ -89,6 +106,7 @@ impl Graph {
             last_read,
             walk,
             bytes,
+            ..
         } = scratch;
         number.clear();
         number.resize(self.nodes().len(), NEW);

@@ -56,10 +56,10 @@ impl Param {
 }
 
 impl Graph {
-    /// All parameters in execution order, those of nodes that never run included.
+    /// All parameters in execution order, those of nodes that never run included, shared ones once.
     pub fn parameters(&self) -> Vec<Param> {
         let mut all = Vec::new();
-        for id in self.ids() {
+        for id in self.ids().filter(|id| !self.is_sharer(*id)) {
             let Some(&input) = self.inputs(id).first() else {
                 continue;
             };

@@ -209,6 +209,24 @@ pub enum ShapeError {
         /// Its value.
         value: Real,
     },
+    /// Two nodes that cannot have the same weights.
+    #[error("the weights of {op} on {first} do not fit {other} on {again}")]
+    OtherWeights {
+        /// The op that owns them.
+        op: &'static str,
+        /// Its input.
+        first: Shape,
+        /// The op that was to share them.
+        other: &'static str,
+        /// Its input.
+        again: Shape,
+    },
+    /// A node with weights that is there for one input and not for another.
+    #[error("{op} has weights for one input that another has no use for")]
+    LoneWeights {
+        /// The op.
+        op: &'static str,
+    },
     /// More weights than [`MAX_WEIGHTS`].
     #[error("{op} has more than 2^40 weights")]
     TooManyWeights {

@@ -27,6 +27,7 @@
 //! | `n5` `alpha0.0001` `beta0.75` `base1.0` | channels in the sum, its weight, exponent, what is added | local_response_norm |
 //! | `rate0.2` | share dropped (0) | dropout |
 //! | `i1` | number of the input (0) | input |
+//! | `of%3` | has the parameters of node 3 | ops with parameters |
 //!
 //! Names are kept for all nodes or none; a name of other than letters, digits and `_.-` is a JSON string. `inputs a b`
 //! names the inputs, `output %2 : name` the outputs. Blank lines and lines from `#` on are skipped. Origins are not in
@@ -63,6 +64,9 @@ impl fmt::Display for Graph {
                 f.write_char(')')?;
             }
             write_attributes(f, &node.op)?;
+            if self.is_sharer(id) {
+                write!(f, " of%{}", self.owner(id).0)?;
+            }
             if !self.names().is_empty() {
                 write!(f, " : {}", Name(self.name(id)))?;
             }
@@ -280,8 +284,13 @@ impl Parts {
         }
         let op = next("an op")?;
         let shape = parse_shape(next("a shape like 3x8x8")?)?;
-        let op = parse_op(op, shape, &mut Attributes(words.collect()))?;
+        let mut attributes = Attributes(words.collect());
+        let owner = attributes.number("of%");
+        let op = parse_op(op, shape, &mut attributes)?;
         self.graph.push_unchecked(op, shape, &inputs);
+        if let Some(owner) = owner {
+            self.graph.share_unchecked(id, ValueId(owner));
+        }
         self.names.extend(name);
         Ok(())
     }

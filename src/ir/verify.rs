@@ -11,6 +11,7 @@
 //!    not empty, because it is the prefix of their keys.
 //! 7. Names of inputs and outputs, where they are kept, are one each and differ.
 //! 8. Origins, where they are kept, exist.
+//! 9. A node that has the parameters of another names an earlier one that owns parameters, and they fit it.
 
 use super::graph::{Graph, MAX_NODES, ValueId};
 use super::ops::Op;
@@ -104,6 +105,14 @@ pub enum Violation {
         /// The node.
         node: ValueId,
     },
+    /// Parameters that are not there, or do not fit.
+    #[error("%{} cannot have the parameters of %{}", node.0, owner.0)]
+    Sharing {
+        /// The node.
+        node: ValueId,
+        /// The node that it names.
+        owner: ValueId,
+    },
     /// An origin outside the table.
     #[error("%{} has origin {origin} of {count}", node.0)]
     Origin {
@@ -167,6 +176,16 @@ fn check_node(graph: &Graph, node: ValueId, found: &mut Vec<Violation>) {
     }
     if !graph.names().is_empty() && params > 0 && graph.name(node).is_empty() {
         found.push(Violation::Nameless { node });
+    }
+    if graph.is_sharer(node) {
+        let owner = graph.owner(node);
+        let sound = owner < node
+            && before == found.len()
+            && !graph.is_sharer(owner)
+            && graph.fits_weights(node, owner);
+        if !sound {
+            found.push(Violation::Sharing { node, owner });
+        }
     }
     let origins = graph.origin_count();
     if origins > 0 && at.origin as usize >= origins {
@@ -243,6 +262,31 @@ mod tests {
     fn a_sound_graph_passes() {
         let sound = "%0 input 3x8x8 : x\n%1 conv 4x8x8 (%0) k3 p1 : a\noutput %1\n";
         assert_eq!(violations(sound), Vec::<String>::new());
+    }
+
+    #[test]
+    fn shared_parameters_are_earlier_owned_and_fitting() {
+        let with = |line: &str| {
+            let text = format!(
+                "%0 input 3x8x8 : x\n%1 conv 3x8x8 (%0) k1 : a\n%2 conv 3x8x8 (%1) k1 of%1 : b\n{line}\noutput %1\n"
+            );
+            violations(&text)
+        };
+        assert_eq!(with("%3 conv 3x8x8 (%0) k1 of%1 : c"), Vec::<String>::new());
+        for (line, owner) in [
+            ("%3 conv 3x8x8 (%0) k1 of%2 : c", 2), // which owns none
+            ("%3 conv 3x8x8 (%0) k1 of%3 : c", 3),
+            ("%3 conv 3x8x8 (%0) k1 of%900 : c", 900),
+            ("%3 conv 3x8x8 (%0) k1 of%0 : c", 0),
+            ("%3 conv 3x8x8 (%0) k1 bias of%1 : c", 1),
+            ("%3 conv 3x8x8 (%0) k3 p1 of%1 : c", 1),
+            ("%3 conv 6x8x8 (%0) k1 of%1 : c", 1),
+            ("%3 batch_norm 3x8x8 (%0) of%1 : c", 1),
+            ("%3 relu 3x8x8 (%0) of%1 : c", 1),
+        ] {
+            let told = format!("%3 cannot have the parameters of %{owner}");
+            assert_eq!(with(line), [told], "{line}");
+        }
     }
 
     #[test]

@@ -19,7 +19,8 @@ impl Net {
     /// laid out channels-last, which is what libtorch's CPU convolutions work in.
     ///
     /// With scale `s = weight / sqrt(running_var + eps)`, filters become `s w` and the bias `s (b - running_mean) + bias`,
-    /// worked out in double precision. Outputs differ by rounding only.
+    /// worked out in double precision. Outputs differ by rounding only. A layer whose weights several nodes share is
+    /// folded where the same batch norm follows all of them, and stays shared.
     ///
     /// # Errors
     /// Where libtorch refuses.
@@ -39,6 +40,8 @@ impl Net {
         let mut builder = GraphBuilder::new(true);
         let mut tensors = Vec::new();
         let mut moved = vec![ValueId(0); old.nodes().len()];
+        // by owner of parameters: the new node that owns them
+        let mut owners: Vec<Option<ValueId>> = vec![None; old.nodes().len()];
         // an input that nothing reads stays: the net takes as many as before
         let stays = |id: &ValueId| live[id.index()] || matches!(old.node(*id).op, Op::Input { .. });
         for id in old.ids().filter(stays) {
@@ -48,13 +51,15 @@ impl Net {
             }
             let inputs: Vec<ValueId> = old.inputs(id).iter().map(|x| moved[x.index()]).collect();
             let own = self.tensors_of(id);
+            let known = owners[old.owner(id).index()].filter(|_| old.node(id).op.learns());
+            let mut values = Vec::new();
             let op = match pairs.iter().find(|p| p.layer == id) {
                 None => {
-                    tensors.extend(own.iter().map(Tensor::shallow_clone));
+                    values.extend(own);
                     old.node(id).op
                 }
                 Some(pair) => {
-                    tensors.extend(fold(&own, &self.tensors_of(pair.norm), pair.eps)?);
+                    values.extend(fold(&own, &self.tensors_of(pair.norm), pair.eps)?);
                     match old.node(id).op {
                         Op::Conv(k) => Op::Conv(Conv { bias: true, ..k }),
                         Op::Linear(l) => Op::Linear(Linear { bias: true, ..l }),
@@ -69,6 +74,11 @@ impl Net {
             // a bias changes no shape, so what fitted before fits now
             if let Ok(new) = builder.push_named(op, &inputs, || name) {
                 moved[id.index()] = new;
+                // what is shared now was shared before
+                if known.is_none_or(|owner| builder.share(new, owner).is_err()) {
+                    owners[old.owner(id).index()] = Some(new);
+                    tensors.extend(values);
+                }
             }
         }
         builder.label(
@@ -110,12 +120,30 @@ impl Net {
                 }
             }
         }
+        if graph.has_sharers() {
+            let users = |owner: ValueId| {
+                let of = graph.ids().filter(move |id| graph.owner(*id) == owner);
+                of.filter(|id| live[id.index()])
+            };
+            let norm_of = |layer: ValueId| {
+                let pair = pairs.iter().find(|p: &&Pair| p.layer == layer)?;
+                Some((graph.owner(pair.norm), pair.eps.to_bits()))
+            };
+            let alike = |pair: &Pair| {
+                let mut users = users(graph.owner(pair.layer));
+                users.all(|user| norm_of(user) == norm_of(pair.layer))
+            };
+            let sound: Vec<bool> = pairs.iter().map(alike).collect();
+            let mut sound = sound.into_iter();
+            pairs.retain(|_| sound.next() == Some(true));
+        }
         pairs
     }
 
     fn tensors_of(&self, id: ValueId) -> Vec<Tensor> {
+        let owner = self.graph().owner(id);
         let own = self.params.iter().zip(&self.tensors);
-        own.filter(|(p, _)| p.node == id)
+        own.filter(|(p, _)| p.node == owner)
             .map(|(_, t)| t.shallow_clone())
             .collect()
     }

@@ -43,13 +43,15 @@ impl Plan {
         }
         let mut next = 0;
         let mut steps = Vec::new();
+        let mut ranges: Vec<Range<usize>> = Vec::with_capacity(graph.nodes().len());
         for id in graph.ids() {
             let owned = params[next..].iter().take_while(|p| p.node == id).count();
-            let range = next..next + owned;
+            ranges.push(next..next + owned);
             next += owned;
             if !is_live(&id) {
                 continue;
             }
+            let range = ranges[graph.owner(id).index()].clone();
             let inputs = graph.inputs(id);
             let mut frees: Vec<ValueId> = inputs
                 .iter()

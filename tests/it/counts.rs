@@ -82,14 +82,16 @@ proptest! {
         let run = naive::run(&graph, &inputs_of(&graph, |_, _, _| 1.0));
         let needed = needed(&graph);
         let mut want = Totals { visible: t.visible, ..Totals::default() };
+        let (mut weights, mut used, mut statistics) = (HashSet::new(), HashSet::new(), HashSet::new());
         for id in graph.ids() {
             let (done, live) = (&run.done[id.index()], needed.contains(&id));
-            want.params += done.learned.len() as u64;
-            want.running_stat_elems += done.statistics.len() as u64;
+            let owner = graph.owner(id);
+            weights.extend(done.learned.iter().map(|w| (owner, *w)));
+            statistics.extend(done.statistics.iter().map(|s| (owner, *s)));
             if !live {
                 continue;
             }
-            want.params_live += done.learned.len() as u64;
+            used.extend(done.learned.iter().map(|w| (owner, *w)));
             let (c, h, w) = run.values[id.index()].as_ref().unwrap().dims();
             match graph.node(id).op {
                 Op::Conv(conv) => {
@@ -113,6 +115,9 @@ proptest! {
                 _ => prop_assert_eq!(done.macs, 0),
             }
         }
+        want.params = weights.len() as u64;
+        want.params_live = used.len() as u64;
+        want.running_stat_elems = statistics.len() as u64;
         want.macs = want.macs_conv + want.macs_linear;
         want.peak_activation_elems = simulated_peak(&graph);
         prop_assert_eq!(t, want, "{}", graph);

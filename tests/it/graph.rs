@@ -66,10 +66,8 @@ fn fits(op: &Op, inputs: &[Shape]) -> bool {
                 sizes.dedup();
                 sizes.len() <= 1
             };
-            inputs.iter().all(|s| is_map(s) == is_map(&inputs[0]))
-                && sizes(|s| s.channels())
-                && sizes(|s| s.hw().0)
-                && sizes(|s| s.hw().1)
+            // beside a map a vector is one of one pixel
+            sizes(|s| s.channels()) && sizes(|s| s.hw().0) && sizes(|s| s.hw().1)
         }
         Op::Concat(_) => inputs
             .iter()
@@ -171,6 +169,7 @@ proptest! {
         let mut b = GraphBuilder::new(false);
         let live = graph.live();
         let mut place: Vec<Option<ValueId>> = vec![None; graph.nodes().len()];
+        let mut owners = std::collections::HashMap::new();
         loop {
             let ready: Vec<ValueId> = graph
                 .ids()
@@ -182,7 +181,16 @@ proptest! {
             }
             let id = ready[t.below(ready.len() as u32) as usize];
             let args: Vec<ValueId> = graph.inputs(id).iter().map(|x| place[x.index()].unwrap()).collect();
-            place[id.index()] = Some(b.push(graph.node(id).op, &args).unwrap());
+            let op = graph.node(id).op;
+            let new = b.push(op, &args).unwrap();
+            place[id.index()] = Some(new);
+            if op.learns() {
+                // whichever comes first owns what is shared
+                let owner = *owners.entry(graph.owner(id)).or_insert(new);
+                if owner != new {
+                    b.share(new, owner).unwrap();
+                }
+            }
         }
         let outputs: Vec<ValueId> = graph.outputs().iter().map(|x| place[x.index()].unwrap()).collect();
         let other = b.finish(&outputs);
@@ -207,6 +215,11 @@ fn fingerprint_tells_networks_apart() {
         "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k3x1 p1x0\n%2 add 4x8x8 (%0 %1)\noutput %1\noutput %2",
         "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k3x1 p1x0\n%2 add 4x8x8 (%0 %1)\noutput %2\noutput %1",
         "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k1\n%2 batch_norm 4x8x8 (%1)\noutput %2",
+        "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k1\n%2 conv 4x8x8 (%1) k1\n%3 conv 4x8x8 (%2) k1\noutput %3",
+        "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k1\n%2 conv 4x8x8 (%1) k1 of%1\n%3 conv 4x8x8 (%2) k1\noutput %3",
+        "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k1\n%2 conv 4x8x8 (%1) k1\n%3 conv 4x8x8 (%2) k1 of%1\noutput %3",
+        "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k1\n%2 conv 4x8x8 (%1) k1\n%3 conv 4x8x8 (%2) k1 of%2\noutput %3",
+        "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k1\n%2 conv 4x8x8 (%1) k1 of%1\n%3 conv 4x8x8 (%2) k1 of%1\noutput %3",
         "%0 input 4x8x8\n%1 conv 4x8x8 (%0) k1\n%2 batch_norm 4x8x8 (%1) eps0.001\noutput %2",
     ];
     let prints: std::collections::HashSet<_> = nets.map(|n| parsed(n).fingerprint()).into();
@@ -243,6 +256,7 @@ inputs left \"the right\"
 %23 global_max_pool 7x1x1 (%22) : m
 %24 flatten 7 (%23) : n
 %25 linear 10 (%24) bias : o
+%26 linear 10 (%24) bias of%25 : o2
 output %25 : class
 output %14 : map
 ";

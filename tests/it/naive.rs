@@ -129,15 +129,16 @@ fn run_with(graph: &Graph, inputs: &[Value], quiet: bool) -> Run {
             .iter()
             .map(|x| values[x.index()].as_ref().unwrap())
             .collect();
-        let value = execute(id, &graph.node(id).op, &args, inputs, &mut d);
+        let value = execute(graph.owner(id), &graph.node(id).op, &args, inputs, &mut d);
         values.push(Some(value));
         done.push(d);
     }
     Run { values, done }
 }
 
-fn execute(id: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done) -> Value {
-    let node = id.index();
+/// `owner` is the node that owns the weights.
+fn execute(owner: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done) -> Value {
+    let node = owner.index();
     let learned = |d: &mut Done, kind: char, i: usize| {
         if !d.quiet {
             d.learned.insert((kind, i));
@@ -409,7 +410,7 @@ fn execute(id: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut Done
             Value::map(s.end as usize - begin, h, w, |c, y, x| {
                 read(d, 0, begin + c, y, x)
             })
-            .vector(args[0].flat)
+            .vector(args.iter().all(|a| a.flat))
         }
         Op::Shuffle(s) => {
             let (c, h, w) = size(0);

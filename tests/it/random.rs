@@ -103,7 +103,7 @@ pub fn op(t: &mut Tape) -> Op {
     }
 }
 
-/// Up to 14 nodes on one or two inputs; ops that do not fit are left out. Some nodes are dead.
+/// Up to 14 nodes on one or two inputs; ops that do not fit are left out. Some nodes are dead, some share weights.
 pub fn graph(numbers: &[u32], named: bool) -> Graph {
     let mut t = Tape::new(numbers);
     let mut b = GraphBuilder::new(named);
@@ -131,7 +131,13 @@ pub fn graph(numbers: &[u32], named: bool) -> Graph {
         let far = b.len() as u32;
         let pick = |t: &mut Tape| ValueId(far - 1 - t.below(far).min(t.below(far)));
         let args: Vec<ValueId> = (0..count).map(|_| pick(&mut t)).collect();
-        let _ = b.push_named(op, &args, || format!("n{i}.x"));
+        if let Ok(id) = b.push_named(op, &args, || format!("n{i}.x"))
+            && op.learns()
+            && t.below(3) == 0
+        {
+            // the weights of an earlier node, where some fit
+            let _ = (0..id.0).find(|owner| b.share(id, ValueId(*owner)).is_ok());
+        }
         if b.len() >= 14 {
             break;
         }

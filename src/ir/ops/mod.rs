@@ -93,7 +93,7 @@ pub struct Work {
     pub elems_in: u64,
     /// Elements written.
     pub elems_out: u64,
-    /// Learnable scalars read (weights and biases; for batch norm also the running statistics).
+    /// Learnable scalars read (weights and biases, shared ones too; for batch norm also the running statistics).
     pub elems_weight: u64,
 }
 
@@ -201,6 +201,51 @@ impl Op {
             | Op::Flatten(_)
             | Op::Dropout(_)
             | Op::Zero => 0,
+        }
+    }
+
+    /// True for ops with parameters of their own.
+    pub fn learns(&self) -> bool {
+        match self {
+            Op::Conv(_)
+            | Op::Linear(_)
+            | Op::BatchNorm(_)
+            | Op::L2Norm(_)
+            | Op::Act(Act::Prelu) => true,
+            Op::Input { .. }
+            | Op::Act(_)
+            | Op::LocalResponseNorm(_)
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::AdaptiveAvgPool(_)
+            | Op::GlobalPool(_)
+            | Op::Upsample(_)
+            | Op::Add(_)
+            | Op::Mul(_)
+            | Op::Concat(_)
+            | Op::Slice(_)
+            | Op::Shuffle(_)
+            | Op::Transpose(_)
+            | Op::Pad(_)
+            | Op::Flatten(_)
+            | Op::Dropout(_)
+            | Op::Zero => false,
+        }
+    }
+
+    /// Whether this op on `input` can work with the parameters of `other` on `others`: the same tensors, and for
+    /// convolutions the same groups.
+    pub fn fits_weights_of(&self, input: Shape, other: &Op, others: Shape) -> bool {
+        let same = input.channels() == others.channels();
+        match (self, other) {
+            (Op::Conv(a), Op::Conv(b)) => {
+                let facts = |k: &Conv| (k.out_channels, k.kernel_size, k.groups, k.bias);
+                same && facts(a) == facts(b)
+            }
+            (Op::Linear(a), Op::Linear(b)) => same && a == b,
+            (Op::BatchNorm(_), Op::BatchNorm(_)) | (Op::L2Norm(_), Op::L2Norm(_)) => same,
+            (Op::Act(Act::Prelu), Op::Act(Act::Prelu)) => same,
+            _ => false,
         }
     }
 
