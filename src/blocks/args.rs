@@ -120,6 +120,7 @@ pub(super) const ACTS: &[&str] = &[
     "sigmoid",
     "hsigmoid",
     "leaky_relu",
+    "clip01",
     "none",
 ];
 

@@ -29,6 +29,7 @@ mod walk;
 
 mod classifier;
 mod conv_bn_act;
+mod eca;
 mod eesp;
 mod eesp_down;
 mod ese;

@@ -5,9 +5,9 @@ use super::lower::{LowerError, LowerErrorKind, one};
 use super::registry::{BlockDef, LowerFn, flag, int, optional, or, pair, real, word};
 use crate::ir::Op;
 use crate::ir::ops::{
-    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool,
-    L2Norm, Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real, Shuffle, Slice,
-    Transpose, Upsample, UpsampleMode,
+    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, ChannelConv, Concat, Conv, Dropout, Flatten,
+    Gather, GlobalPool, L2Norm, Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real,
+    Shuffle, Slice, Transpose, Upsample, UpsampleMode,
 };
 use crate::space::signature::{NodeKind, ParamDef};
 
@@ -119,6 +119,7 @@ act!(
     HSWISH Hswish "hswish" "x relu6(x + 3) / 6.",
     SIGMOID Sigmoid "sigmoid" "1 / (1 + exp(-x)).",
     HSIGMOID Hsigmoid "hsigmoid" "relu6(x + 3) / 6.",
+    CLIP01 Clip01 "clip01" "min(max(x, 0), 1).",
 );
 
 pub(super) static LEAKY_RELU: BlockDef = op(
@@ -456,6 +457,37 @@ pub(super) static TRANSPOSE: BlockDef = op(
     &[],
     |l, _, inputs| l.push("", Transpose, inputs),
     r#"{"op": "transpose"}"#,
+);
+
+pub(super) static GATHER: BlockDef = op(
+    "gather",
+    "Channels picked by an index that comes with the weights (parameter \"index\", whole numbers): output channel k is input \
+     channel index[k]. Before weights are loaded they are taken in their order, from the first again where there are no more.",
+    "[c, h, w] -> [channels, h, w]",
+    &[optional(int(
+        "channels",
+        1,
+        "How many are picked. Left out: the input's width.",
+    ))],
+    |l, args, inputs| {
+        let x = one(inputs)?;
+        let channels = args.int_opt(0).unwrap_or_else(|| l.channels(x));
+        l.push("", Gather { channels }, &[x])
+    },
+    r#"{"op": "gather", "channels": 12}"#,
+);
+
+pub(super) static CHANNEL_CONV: BlockDef = op(
+    "channel_conv",
+    "One filter that slides along the channels, the same at every pixel: 1-d convolution without bias, with zeros beyond the \
+     ends. It counts as no convolution, which in counts is always one over height and width.",
+    SAME,
+    &[int("kernel_size", 1, "Channels that the filter covers.")],
+    |l, args, inputs| {
+        let kernel_size = args.int(0);
+        l.push("", ChannelConv { kernel_size }, inputs)
+    },
+    r#"{"op": "channel_conv", "kernel_size": 5}"#,
 );
 
 pub(super) static PAD: BlockDef = op(

@@ -1,5 +1,6 @@
 //! One-shot aggregation, the module of VoVNet.
 
+use super::eca::eca;
 use super::ese::ese;
 use super::lower::{Lower, LowerError, LowerErrorKind, one};
 use super::registry::{BlockDef, flag, int, or, word};
@@ -24,11 +25,11 @@ pub(super) static DEF: BlockDef = BlockDef {
     doc: "One-shot aggregation: a chain of convolutions whose outputs, with the input, are concatenated once and mixed.",
     shapes: "[c, h, w] -> [out_channels, h, w]; the concatenation is [c + layers mid_channels, h, w], input first",
     formula: "y_1 = CBR(x), y_k = CBR(y_(k-1)), 3x3 to mid_channels; z = CBR 1x1 [x ; y_1 ; ... ; y_layers]; \
-              gate ese: z * hsigmoid(W gap(z) + b); identity: z + x, no activation after. \
+              gate ese: z * hsigmoid(W gap(z) + b); gate eca: as the block eca; identity: z + x, no activation after. \
               depthwise: each 3x3 is depthwise without norm, then CBR 1x1; a CBR 1x1 to mid_channels comes first where \
               c differs from it, and is not concatenated. bottleneck: a CBR 1x1 with half its input's channels before each 3x3.",
     source: "VoVNet, arXiv 1904.09730, section 3.2: all switches off. VoVNet.pytorch and pytorchcv set identity from the \
-             second module of a stage on. VoVNetV2, arXiv 1911.06667: gate and identity as in vovnet-detectron2. \
+             second module of a stage on. VoVNetV2, arXiv 1911.06667: gate and identity as in vovnet-detectron2. gate eca is that of timm's eca_vovnet39b. \
              bottleneck is that of VoVNet's table 3, whose norm and activation are taken to be as everywhere.",
     params: &[
         int("out_channels", 1, "Width after the aggregation."),
@@ -39,7 +40,11 @@ pub(super) static DEF: BlockDef = BlockDef {
             false,
             "Whether the input is added to the result; their widths must agree.",
         ),
-        word("gate", &["none", "ese"], "Gate after the aggregation."),
+        word(
+            "gate",
+            &["none", "ese", "eca"],
+            "Gate after the aggregation.",
+        ),
         flag(
             "depthwise",
             false,
@@ -80,9 +85,11 @@ pub(super) static DEF: BlockDef = BlockDef {
         }
         let z = l.push("concat", Concat, parts.as_slice())?;
         let mut z = l.conv_bn("fuse", Conv::same(out, 1, 1), RELU, z)?;
-        if args.word(GATE) == 1 {
-            z = l.scope("ese", |l| ese(l, z))?;
-        }
+        z = match args.word(GATE) {
+            1 => l.scope("ese", |l| ese(l, z))?,
+            2 => l.scope("eca", |l| eca(l, z, None))?,
+            _ => z,
+        };
         if args.flag(IDENTITY) {
             z = l.push("add", Add, &[z, x])?;
         }

@@ -3,8 +3,8 @@
 use super::args::Args;
 use super::lower::{Lower, LowerError};
 use super::{
-    classifier, conv_bn_act, eesp, eesp_down, ese, g_ghost_stage, library, ops, osa, regnetx_block,
-    se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
+    classifier, conv_bn_act, eca, eesp, eesp_down, ese, g_ghost_stage, library, ops, osa,
+    regnetx_block, se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
 };
 use crate::ir::ValueId;
 use crate::space::signature::{Literal, NodeKind, ParamDef, ParamKind, Signature};
@@ -62,6 +62,7 @@ pub static OPS: &[&BlockDef] = &[
     &ops::SIGMOID,
     &ops::HSIGMOID,
     &ops::LEAKY_RELU,
+    &ops::CLIP01,
     &ops::LOCAL_RESPONSE_NORM,
     &ops::L2_NORM,
     &ops::MAX_POOL,
@@ -80,6 +81,8 @@ pub static OPS: &[&BlockDef] = &[
     &ops::SHUFFLE,
     &ops::TRANSPOSE,
     &ops::PAD,
+    &ops::GATHER,
+    &ops::CHANNEL_CONV,
     &ops::ZERO,
 ];
 
@@ -89,6 +92,7 @@ pub static BLOCKS: &[&BlockDef] = &[
     &separable_conv::DEF,
     &osa::DEF,
     &ese::DEF,
+    &eca::DEF,
     &se::DEF,
     &regnetx_block::DEF,
     &g_ghost_stage::DEF,

@@ -23,7 +23,11 @@ pub(super) static DEF: BlockDef = BlockDef {
             int("divisor", 1, "The hidden width is a multiple of this."),
             1,
         ),
-        word("gate", &["sigmoid", "hsigmoid"], "Function of the gate."),
+        word(
+            "gate",
+            &["sigmoid", "hsigmoid", "clip01"],
+            "Function of the gate.",
+        ),
         optional(int(
             "hidden_channels",
             1,
@@ -38,7 +42,8 @@ pub(super) static DEF: BlockDef = BlockDef {
             .unwrap_or_else(|| hidden_width(l.channels(x), args.int(0), args.int(1)));
         let gate = match args.word(2) {
             0 => Act::Sigmoid,
-            _ => Act::Hsigmoid,
+            1 => Act::Hsigmoid,
+            _ => Act::Clip01,
         };
         se(l, x, hidden, args.act(4), gate)
     },

@@ -182,6 +182,8 @@ pub(super) fn fields(graph: &Graph, last_use: &[u32], fields: &mut Vec<Field>) -
             | Op::Linear(_)
             | Op::Slice(_)
             | Op::Shuffle(_)
+            | Op::Gather(_)
+            | Op::ChannelConv(_)
             | Op::Dropout(_) => Field([y, x]),
         };
         fields.push(field);

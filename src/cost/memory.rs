@@ -90,6 +90,8 @@ fn element_wise(op: &Op) -> bool {
         | Op::Shuffle(_)
         | Op::Transpose(_)
         | Op::Pad(_)
+        | Op::Gather(_)
+        | Op::ChannelConv(_)
         | Op::Zero => false,
     }
 }

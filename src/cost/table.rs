@@ -46,7 +46,8 @@ pub struct Totals {
     pub n_linear: u64,
     /// Batch norms.
     pub n_batchnorm: u64,
-    /// Running means and variances of the batch norms of all nodes, shared ones once.
+    /// Numbers that are kept with the weights but not learnt, of all nodes, shared ones once: running means and variances
+    /// of batch norms, indices of gathers.
     pub running_stat_elems: u64,
     /// Most activation elements alive at once; the module `memory` has the rules.
     pub peak_activation_elems: u64,
@@ -201,7 +202,15 @@ impl Totals {
                 )?;
                 params
             }
-            Op::Act(Act::Prelu) | Op::L2Norm(_) => node.op.params(input),
+            Op::Act(Act::Prelu) | Op::L2Norm(_) | Op::ChannelConv(_) => node.op.params(input),
+            Op::Gather(gather) => {
+                let kept = if owns { gather.channels } else { 0 };
+                return add(
+                    &mut self.running_stat_elems,
+                    kept.into(),
+                    CostErrorKind::RunningStats,
+                );
+            }
             Op::Input { .. }
             | Op::Act(_)
             | Op::LocalResponseNorm(_)

@@ -310,6 +310,8 @@ fn may_merge(op: &Op) -> bool {
         | Op::Conv(_)
         | Op::BatchNorm(_)
         | Op::L2Norm(_)
+        | Op::Gather(_)
+        | Op::ChannelConv(_)
         | Op::Linear(_)
         | Op::Add(_)
         | Op::Mul(_)
@@ -355,6 +357,8 @@ fn flow(op: &Op, inputs: &[ValueId], states: &[State], rule: ZeroRule) -> Flow {
         | Op::Shuffle(_)
         | Op::Transpose(_)
         | Op::Pad(_)
+        | Op::Gather(_)
+        | Op::ChannelConv(_)
         | Op::Flatten(_)
         | Op::Dropout(_) => mapped(Flow::Zero),
     }
@@ -450,7 +454,7 @@ impl Fusion<'_> {
                 k.window = pool_window(p.window(from.hw()), stride.map(|s| s.max(1)));
             }),
             Op::GlobalPool(_) => self.start(id, KernelKind::GlobalPool, Step::Closed, |_| {}),
-            Op::LocalResponseNorm(_) | Op::L2Norm(_) => {
+            Op::LocalResponseNorm(_) | Op::L2Norm(_) | Op::ChannelConv(_) => {
                 self.start(id, KernelKind::Other, Step::Closed, |_| {});
             }
             Op::Transpose(_) | Op::Pad(_) => self.start(id, KernelKind::Copy, Step::Closed, |_| {}),
@@ -465,6 +469,9 @@ impl Fusion<'_> {
                 k.elems_in = k.elems_out;
             }),
             Op::Shuffle(_) => self.start(id, KernelKind::Shuffle, Step::Closed, |_| {}),
+            Op::Gather(_) => self.start(id, KernelKind::Shuffle, Step::Closed, |k| {
+                k.elems_in = k.elems_out;
+            }),
         }
     }
 

@@ -75,7 +75,7 @@ kinds! {
     Add = "add", ElementWise;
     /// Product of two values, with or without broadcast.
     Mul = "mul", ElementWise;
-    /// Activation by comparison: relu, relu6, prelu, leaky_relu.
+    /// Activation by comparison: relu, relu6, prelu, leaky_relu, clip01.
     Act = "act", ElementWise;
     /// Activation by arithmetic: hswish, hsigmoid.
     ActHard = "act_hard", ElementWise;
@@ -87,11 +87,11 @@ kinds! {
     Concat = "concat", DataMovement;
     /// Slice that is copied, padding, transposition.
     Copy = "copy", DataMovement;
-    /// Channel shuffle.
+    /// Channel shuffle, choice of channels.
     Shuffle = "shuffle", DataMovement;
     /// Resizing.
     Upsample = "upsample", DataMovement;
-    /// Work that none of the above describes: normalisations across channels, operators of tables.
+    /// Work that none of the above describes: normalisations and filters across channels, operators of tables.
     Other = "other", ElementWise;
 }
 
@@ -112,7 +112,9 @@ impl KernelKind {
     /// The kind of an activation that runs by itself.
     pub fn of_act(act: Act) -> Self {
         match act {
-            Act::Relu | Act::Relu6 | Act::Prelu | Act::LeakyRelu(_) => KernelKind::Act,
+            Act::Relu | Act::Relu6 | Act::Prelu | Act::LeakyRelu(_) | Act::Clip01 => {
+                KernelKind::Act
+            }
             Act::Hswish | Act::Hsigmoid => KernelKind::ActHard,
             Act::Silu | Act::Sigmoid => KernelKind::ActExp,
         }

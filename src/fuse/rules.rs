@@ -6,13 +6,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A set of activations; in JSON a list of names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Acts(u8);
+pub struct Acts(u16);
 
 impl Acts {
     /// None of them.
     pub const NONE: Acts = Acts(0);
     /// All of them.
-    pub const ALL: Acts = Acts(0xff);
+    pub const ALL: Acts = Acts(0x1ff);
 
     /// These.
     pub fn of(acts: &[Act]) -> Self {
@@ -24,7 +24,7 @@ impl Acts {
         self.0 & Self::bit(act) != 0
     }
 
-    fn bit(act: Act) -> u8 {
+    fn bit(act: Act) -> u16 {
         1 << match act {
             Act::Relu => 0,
             Act::Relu6 => 1,
@@ -34,6 +34,7 @@ impl Acts {
             Act::Sigmoid => 5,
             Act::Hsigmoid => 6,
             Act::LeakyRelu(_) => 7,
+            Act::Clip01 => 8,
         }
     }
 }

@@ -14,6 +14,8 @@ pub enum Role {
     RunningMean,
     /// `running_var` of a batch norm; kept, not learnt.
     RunningVar,
+    /// `index` of a gather: whole numbers; kept, not learnt.
+    Index,
 }
 
 impl Role {
@@ -24,10 +26,11 @@ impl Role {
             Role::Bias => "bias",
             Role::RunningMean => "running_mean",
             Role::RunningVar => "running_var",
+            Role::Index => "index",
         }
     }
 
-    /// True for what training changes by gradient; running statistics do not count as parameters.
+    /// True for what training changes by gradient; running statistics and indices do not count as parameters.
     pub fn is_learnable(self) -> bool {
         matches!(self, Role::Weight | Role::Bias)
     }
@@ -105,6 +108,8 @@ impl Graph {
                     }
                 }
                 Op::Act(Act::Prelu) | Op::L2Norm(_) => put(Role::Weight, vec![c]),
+                Op::ChannelConv(k) => put(Role::Weight, vec![1, 1, k.kernel_size]),
+                Op::Gather(g) => put(Role::Index, vec![g.channels]),
                 Op::Input { .. }
                 | Op::Act(_)
                 | Op::LocalResponseNorm(_)

@@ -20,6 +20,7 @@
 //! | `inner` | the divisor leaves out padding | avg_pool |
 //! | `bilinear` | instead of nearest | upsample |
 //! | `corners` | bilinear, corner on corner | upsample |
+//! | `k5` | taps of the filter | channel_conv |
 //! | `h0x1` `w2` `c0x4` | zeros above and below, left and right, before and after the channels (0) | pad |
 //! | `2..5` | channels 2, 3, 4 | slice |
 //! | `eps0.001` | epsilon (1e-5; l2_norm: 1e-12) | batch_norm, l2_norm |
@@ -35,9 +36,9 @@
 
 use super::graph::{Graph, MAX_NODES, ValueId};
 use super::ops::{
-    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool,
-    L2Norm, LEAKY_SLOPE, Linear, LocalResponseNorm, MaxPool, Mul, Op, Pad, PoolKind, Real, Shuffle,
-    Slice, Transpose, Upsample, UpsampleMode,
+    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, ChannelConv, Concat, Conv, Dropout, Flatten,
+    Gather, GlobalPool, L2Norm, LEAKY_SLOPE, Linear, LocalResponseNorm, MaxPool, Mul, Op, Pad,
+    PoolKind, Real, Shuffle, Slice, Transpose, Upsample, UpsampleMode,
 };
 use super::shape::Shape;
 use super::verify::{Violation, verify};
@@ -162,6 +163,7 @@ fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         Op::Linear(l) => write_flag(f, "bias", l.bias),
         Op::Slice(s) => write!(f, " {}..{}", s.begin, s.end),
         Op::Shuffle(s) => write!(f, " g{}", s.groups),
+        Op::ChannelConv(k) => write!(f, " k{}", k.kernel_size),
         Op::Act(_)
         | Op::AdaptiveAvgPool(_)
         | Op::GlobalPool(_)
@@ -169,6 +171,7 @@ fn write_attributes(f: &mut fmt::Formatter<'_>, op: &Op) -> fmt::Result {
         | Op::Mul(_)
         | Op::Concat(_)
         | Op::Transpose(_)
+        | Op::Gather(_)
         | Op::Flatten(_)
         | Op::Zero => Ok(()),
     }
@@ -477,6 +480,12 @@ fn parse_op(word: &str, shape: Shape, a: &mut Attributes<'_>) -> Result<Op, Text
             groups: a.number("g").unwrap_or(1),
         }),
         "transpose" => Transpose.into(),
+        "gather" => Op::Gather(Gather {
+            channels: shape.channels(),
+        }),
+        "channel_conv" => Op::ChannelConv(ChannelConv {
+            kernel_size: a.number("k").unwrap_or(0),
+        }),
         "pad" => Op::Pad(Pad {
             rows: a.pair("h", 0),
             columns: a.pair("w", 0),

@@ -14,7 +14,9 @@ pub(super) const MAX_PARAMS: u64 = 1 << 31;
 ///
 /// Convolution: Kaiming normal for rectified units, fan-out, so the standard deviation is
 /// `sqrt(2 groups / (out_channels kh kw))`. Linear: normal of standard deviation 0.01. Batch norm: scale 1, shift 0,
-/// mean 0, variance 1. PReLU: 0.25. Factors of an L2 norm: 1. Biases: 0.
+/// mean 0, variance 1. PReLU: 0.25. Factors of an L2 norm: 1. Filter along the channels: normal of standard
+/// deviation `sqrt(1 / kernel_size)`. Index of a gather: channels in their order, from the first again where there are no
+/// more. Biases: 0.
 ///
 /// Normal draws come from the stream of (seed, parameter name), so they depend on nothing else in the net.
 pub(super) fn initial(graph: &Graph, param: &Param, seed: u64) -> Result<Tensor, TorchError> {
@@ -26,6 +28,8 @@ pub(super) fn initial(graph: &Graph, param: &Param, seed: u64) -> Result<Tensor,
             (2.0 / fan_out).sqrt()
         }
         (Role::Weight, Op::Linear(_)) => 0.01,
+        (Role::Weight, Op::ChannelConv(k)) => (1.0 / f64::from(k.kernel_size)).sqrt(),
+        (Role::Index, _) => return identity(graph, param),
         (Role::Weight, Op::Act(Act::Prelu)) => return constant(param, 0.25),
         (Role::Weight | Role::RunningVar, _) => return constant(param, 1.0),
         (Role::Bias | Role::RunningMean, _) => return constant(param, 0.0),
@@ -42,6 +46,15 @@ pub(super) fn initial(graph: &Graph, param: &Param, seed: u64) -> Result<Tensor,
         })
         .collect();
     Ok(Tensor::f_from_slice(&values)?.f_reshape(sizes(param))?)
+}
+
+fn identity(graph: &Graph, param: &Param) -> Result<Tensor, TorchError> {
+    let input = graph.inputs(param.node).first();
+    let channels = input.map_or(1, |x| graph.shape(*x).channels());
+    let index: Vec<i64> = (0..param.elems())
+        .map(|k| (k % u64::from(channels.max(1))) as i64)
+        .collect();
+    Ok(Tensor::f_from_slice(&index)?)
 }
 
 fn constant(param: &Param, value: f64) -> Result<Tensor, TorchError> {

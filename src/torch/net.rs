@@ -3,7 +3,7 @@
 use super::error::{TorchError, TorchErrorKind};
 use super::init::{MAX_PARAMS, initial, sizes};
 use super::plan::Plan;
-use crate::ir::params::Param;
+use crate::ir::params::{Param, Role};
 use crate::ir::{Graph, Op, Shape};
 use rayon::prelude::*;
 use std::collections::HashSet;
@@ -197,7 +197,11 @@ impl Net {
     /// Puts `value` in the place of parameter number `at`; shape and kind fit, as the caller has checked.
     pub(super) fn set(&mut self, at: usize, value: &Tensor) -> Result<(), TorchError> {
         let _guard = tch::no_grad_guard();
-        let value = value.f_to_kind(Kind::Float)?.f_to_device(self.device)?;
+        let kind = match self.params[at].role {
+            Role::Index => Kind::Int64,
+            _ => Kind::Float,
+        };
+        let value = value.f_to_kind(kind)?.f_to_device(self.device)?;
         self.tensors[at] = match self.channels_last && value.dim() == 4 {
             true => nhwc(&value)?,
             false => value,
@@ -255,6 +259,14 @@ pub(super) fn is_float(kind: Kind) -> bool {
         kind,
         Kind::Float | Kind::Double | Kind::Half | Kind::BFloat16
     )
+}
+
+/// Whether numbers of this kind can be the values of a parameter.
+pub(super) fn holds(role: Role, kind: Kind) -> bool {
+    match role {
+        Role::Index => matches!(kind, Kind::Int64 | Kind::Int),
+        _ => is_float(kind),
+    }
 }
 
 /// `input`, `input1`, `input2`…

@@ -1,7 +1,7 @@
 //! What a net runs, step by step: live nodes only, with the moment at which each value is no longer needed.
 
 use super::error::{TorchError, TorchErrorKind};
-use crate::ir::ops::{Act, LocalResponseNorm, PoolKind, Real, UpsampleMode};
+use crate::ir::ops::{Act, ChannelConv, LocalResponseNorm, PoolKind, Real, UpsampleMode};
 use crate::ir::params::Param;
 use crate::ir::{Graph, Op, ValueId};
 use std::ops::Range;
@@ -126,6 +126,8 @@ fn is_fresh(graph: &Graph, id: ValueId) -> bool {
         | Op::AdaptiveAvgPool(_)
         | Op::GlobalPool(_)
         | Op::Pad(_)
+        | Op::Gather(_)
+        | Op::ChannelConv(_)
         | Op::Linear(_)
         | Op::Add(_)
         | Op::Mul(_)
@@ -207,6 +209,7 @@ impl Step {
             Op::Act(Act::Hswish) => x.f_hardswish()?,
             Op::Act(Act::Sigmoid) => x.f_sigmoid()?,
             Op::Act(Act::Hsigmoid) => x.f_hardsigmoid()?,
+            Op::Act(Act::Clip01) => x.f_clamp(0.0, 1.0)?,
             Op::MaxPool(p) => x.f_max_pool2d(
                 wide(p.kernel_size),
                 wide(p.stride),
@@ -245,6 +248,8 @@ impl Step {
             Op::Shuffle(s) if s.groups == 1 => x.shallow_clone(),
             Op::Shuffle(s) => x.f_channel_shuffle(i64::from(s.groups))?,
             Op::Transpose(_) => x.f_transpose(1, 2)?,
+            Op::Gather(_) => x.f_index_select(1, &params[0])?,
+            Op::ChannelConv(conv) => channel_conv(conv, x, &params[0])?,
             Op::Pad(p) => {
                 // the last axis comes first
                 let sides = [p.columns, p.rows, p.channels].map(wide);
@@ -266,6 +271,7 @@ fn act_in_place(act: Act, mut x: Tensor, params: &[Tensor]) -> Result<Tensor, To
         Act::Hswish => x.f_hardswish_()?,
         Act::Sigmoid => x.f_sigmoid_()?,
         Act::Hsigmoid => x.f_hardsigmoid_()?,
+        Act::Clip01 => x.f_clamp_(0.0, 1.0)?,
         Act::Prelu => x.f_prelu(&params[0])?,
         Act::LeakyRelu(slope) => leaky_relu(&x, slope)?,
     })
@@ -288,6 +294,17 @@ fn local_response_norm(norm: LocalResponseNorm, x: &Tensor) -> Result<Tensor, To
             .f_add_scalar(norm.k.0)?
             .f_pow_tensor_scalar(norm.beta.0)?,
     )?)
+}
+
+/// Each pixel is a sequence of its channels.
+fn channel_conv(conv: ChannelConv, x: &Tensor, weight: &Tensor) -> Result<Tensor, TorchError> {
+    let pixels = x.f_permute([0, 2, 3, 1])?;
+    let size = pixels.size();
+    let rows = pixels.f_reshape([-1, 1, size[3]])?;
+    let rows = rows.f_constant_pad_nd(wide(conv.reach()))?;
+    let none: Option<Tensor> = None;
+    let rows = rows.f_conv1d(weight, none, [1], [0], [1], 1)?;
+    Ok(rows.f_reshape(size)?.f_permute([0, 3, 1, 2])?)
 }
 
 fn fold(

@@ -1,7 +1,7 @@
 //! Weights, inputs and outputs in safetensors files.
 
 use super::error::{TorchError, TorchErrorKind, WeightProblem};
-use super::net::{Net, is_float, numbered};
+use super::net::{Net, holds, numbered};
 use crate::ir::Graph;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -124,7 +124,7 @@ impl Net {
                     expected,
                     got,
                 });
-            } else if !is_float(kind) {
+            } else if !holds(param.role, kind) {
                 problems.push(WeightProblem::Kind {
                     name,
                     in_file,

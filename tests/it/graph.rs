@@ -56,6 +56,8 @@ fn fits(op: &Op, inputs: &[Shape]) -> bool {
         Op::Upsample(up) => is_map(&inputs[0]) && up.size[0] > 0 && up.size[1] > 0,
         Op::AdaptiveAvgPool(p) => is_map(&inputs[0]) && p.size[0] > 0 && p.size[1] > 0,
         Op::Transpose(_) | Op::Pad(_) | Op::L2Norm(_) => is_map(&inputs[0]),
+        Op::Gather(g) => g.channels > 0,
+        Op::ChannelConv(k) => is_map(&inputs[0]) && k.kernel_size > 0,
         Op::LocalResponseNorm(n) => is_map(&inputs[0]) && n.size > 0,
         Op::Linear(l) => !is_map(&inputs[0]) && l.out_features > 0,
         Op::Slice(s) => s.begin < s.end && (s.begin..s.end).all(|i| i < c),
@@ -105,6 +107,10 @@ proptest! {
                     prop_assert!(work.elems_in >= read); // strides may skip pixels
                     prop_assert_eq!(work.elems_in, shapes[0].elems());
                     prop_assert_eq!(work.elems_out, (c * h * w) as u64);
+                }
+                Op::Gather(_) => {
+                    prop_assert!(work.elems_in >= read); // one channel may be picked twice
+                    prop_assert_eq!((work.elems_in, work.elems_out), ((c * h * w) as u64, (c * h * w) as u64));
                 }
                 _ => {
                     prop_assert_eq!(work.elems_in, read, "{:?}", node.op);

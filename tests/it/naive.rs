@@ -98,6 +98,11 @@ pub fn weight(node: usize, kind: char, i: usize) -> f64 {
     0.1 + x as f64 / 1009.0
 }
 
+/// Which of `channels` a gather picks for its channel `k`.
+pub fn index(node: usize, channels: usize, k: usize) -> usize {
+    (node * 5 + k * k + 3 * k) % channels
+}
+
 fn sigmoid(x: f64) -> f64 {
     1.0 / (1.0 + (-x).exp())
 }
@@ -211,6 +216,7 @@ fn execute(owner: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut D
                     Act::Hswish => v * relu6(v + 3.0) / 6.0,
                     Act::Sigmoid => sigmoid(v),
                     Act::Hsigmoid => relu6(v + 3.0) / 6.0,
+                    Act::Clip01 => v.clamp(0.0, 1.0),
                     Act::LeakyRelu(a) => {
                         if v > 0.0 {
                             v
@@ -420,6 +426,30 @@ fn execute(owner: ValueId, op: &Op, args: &[&Value], inputs: &[Value], d: &mut D
                 .flat_map(|col| (0..g).map(move |row| row * n + col))
                 .collect();
             Value::map(c, h, w, |c, y, x| read(d, 0, order[c], y, x))
+        }
+        Op::Gather(g) => {
+            let (c, h, w) = size(0);
+            Value::map(g.channels as usize, h, w, |k, y, x| {
+                d.statistics.insert(('i', k));
+                read(d, 0, index(node, c, k), y, x)
+            })
+            .vector(args[0].flat)
+        }
+        Op::ChannelConv(conv) => {
+            let (c, h, w) = size(0);
+            let taps = conv.kernel_size as usize;
+            Value::map(c, h, w, |i, y, x| {
+                let mut sum = 0.0;
+                for j in 0..taps {
+                    d.other_ops += 1;
+                    let t = learned(d, 'w', j);
+                    let at = (i + j).checked_sub((taps - 1) / 2);
+                    if let Some(at) = at.filter(|at| *at < c) {
+                        sum += t * read(d, 0, at, y, x);
+                    }
+                }
+                sum
+            })
         }
         Op::Transpose(_) => {
             let (c, h, w) = size(0);

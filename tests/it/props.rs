@@ -46,6 +46,7 @@ fn recount(graph: &Graph) -> [u64; 4] {
             }
             Op::BatchNorm(_) => [2 * c, 0, 0, 0],
             Op::Act(blocksmith::ir::ops::Act::Prelu) | Op::L2Norm(_) => [c, 0, 0, 0],
+            Op::ChannelConv(k) => [u64::from(k.kernel_size), 0, 0, 0],
             _ => [0; 4],
         };
         sums[0] += params;

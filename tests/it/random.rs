@@ -24,7 +24,7 @@ impl<'a> Tape<'a> {
 
 /// Any op, with parameters that often fit a small map and sometimes do not.
 pub fn op(t: &mut Tape) -> Op {
-    match t.below(22) {
+    match t.below(23) {
         0..=2 => Op::Conv(Conv {
             out_channels: t.below(7),
             kernel_size: t.pair(0, 5),
@@ -36,8 +36,8 @@ pub fn op(t: &mut Tape) -> Op {
         }),
         3 => BatchNorm::default().into(),
         4 => BatchNorm { eps: Real(1e-3) }.into(),
-        5 => Op::Act(match t.below(9) {
-            8 => Act::LeakyRelu(Real(0.3)),
+        5 => Op::Act(match t.below(10) {
+            9 => Act::LeakyRelu(Real(0.3)),
             i => Act::ALL[i as usize],
         }),
         6 => Op::MaxPool(MaxPool {
@@ -93,6 +93,14 @@ pub fn op(t: &mut Tape) -> Op {
                 alpha: Real(0.5),
                 beta: Real(0.75),
                 k: Real(1.5),
+            }),
+        },
+        21 => match t.below(2) {
+            0 => Op::Gather(Gather {
+                channels: t.below(8),
+            }),
+            _ => Op::ChannelConv(ChannelConv {
+                kernel_size: t.below(9),
             }),
         },
         _ => match t.below(3) {

@@ -73,7 +73,7 @@ def fill(t):
     t.conv(6, 5, 5, 4, 5, padding=2, groups=2)
     for act, function in [
         ("relu", F.relu), ("relu6", F.relu6), ("silu", F.silu), ("hswish", F.hardswish),
-        ("sigmoid", torch.sigmoid), ("hsigmoid", F.hardsigmoid),
+        ("sigmoid", torch.sigmoid), ("hsigmoid", F.hardsigmoid), ("clip01", lambda x: x.clamp(0, 1)),
     ]:
         x = t.draw(1, 2, 3, 4, low=-8.0, high=8.0)
         t.add(act, {"op": act}, [x], function(x.double()))
@@ -120,6 +120,14 @@ def fill(t):
         x = t.map(3, 4, 5)
         names = ("left", "right", "top", "bottom", "front", "back")
         t.add(f"pad {sides}", dict(op="pad", **dict(zip(names, sides))), [x], F.pad(x, sides))
+    for index, x in [([2, 0, 0, 3, 1], t.map(4, 3, 2)), ([1, 1], t.map(3, 2, 2)), ([4, 0, 5], t.draw(2, 6))]:
+        index = torch.tensor(index)
+        t.add(f"gather {index.tolist()}", {"op": "gather", "channels": len(index)}, [x], x.index_select(1, index), [index])
+    for c, k, h, w in [(7, 3, 1, 1), (5, 5, 2, 3), (3, 7, 1, 1), (4, 1, 2, 2)]:
+        x, weight = t.map(c, h, w), t.draw(1, 1, k)
+        rows = x.double().permute(0, 2, 3, 1).reshape(-1, 1, c)
+        y = F.conv1d(rows, weight.double(), padding=(k - 1) // 2).reshape(len(x), *x.shape[2:], c).permute(0, 3, 1, 2)
+        t.add(f"channel_conv {k} of {c}", {"op": "channel_conv", "kernel_size": k}, [x], y, [weight])
     for bias in (False, True):
         x, weight = t.draw(2, 6), t.draw(4, 6)
         params = [weight] + ([t.draw(4)] if bias else [])

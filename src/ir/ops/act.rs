@@ -22,6 +22,8 @@ pub enum Act {
     Hsigmoid,
     /// `x` where positive, `a x` elsewhere; `a` is fixed.
     LeakyRelu(Real),
+    /// `min(max(x, 0), 1)`.
+    Clip01,
 }
 
 /// The slope of a leaky relu that says none, PyTorch's.
@@ -29,7 +31,7 @@ pub const LEAKY_SLOPE: Real = Real(0.01);
 
 impl Act {
     /// All of them, the leaky one with its usual slope.
-    pub const ALL: [Act; 8] = [
+    pub const ALL: [Act; 9] = [
         Act::Relu,
         Act::Relu6,
         Act::Prelu,
@@ -38,6 +40,7 @@ impl Act {
         Act::Sigmoid,
         Act::Hsigmoid,
         Act::LeakyRelu(LEAKY_SLOPE),
+        Act::Clip01,
     ];
 
     /// The name in JSON.
@@ -51,6 +54,7 @@ impl Act {
             Act::Sigmoid => "sigmoid",
             Act::Hsigmoid => "hsigmoid",
             Act::LeakyRelu(_) => "leaky_relu",
+            Act::Clip01 => "clip01",
         }
     }
 
@@ -76,6 +80,7 @@ impl Act {
             Act::Sigmoid => 5,
             Act::Hsigmoid => 6,
             Act::LeakyRelu(_) => 7,
+            Act::Clip01 => 8,
         }
     }
 }

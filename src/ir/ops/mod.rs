@@ -1,6 +1,7 @@
 //! The ops: parameters, shape rule, parameter count and work, one file a kind.
 
 mod act;
+mod channels;
 mod conv;
 mod join;
 mod layout;
@@ -11,6 +12,7 @@ mod shuffle;
 mod slice;
 
 pub use act::{Act, LEAKY_SLOPE};
+pub use channels::{ChannelConv, Gather};
 pub use conv::Conv;
 pub use join::{Add, Concat, Mul};
 pub use layout::{Pad, Transpose};
@@ -68,6 +70,10 @@ pub enum Op {
     Transpose(Transpose),
     /// Zeros around a map.
     Pad(Pad),
+    /// Channels picked by an index that belongs to the weights.
+    Gather(Gather),
+    /// One filter along the channels.
+    ChannelConv(ChannelConv),
     /// A map as a vector.
     Flatten(Flatten),
     /// Dropout: nothing at inference.
@@ -86,14 +92,16 @@ pub struct Work {
     pub macs: u64,
     /// Other arithmetic: one operation for each output element of an activation, and for each further operand of a sum
     /// or product; two for a batch norm; one for each place of a pooling window, padding included; seven for bilinear
-    /// resizing; the size of the sum and three for local response normalisation; four for scaling to length 1.
+    /// resizing; the size of the sum and three for local response normalisation; four for scaling to length 1; one for each tap of
+    /// a filter along the channels.
     /// `u64::MAX` stands for more than fits.
     pub other_ops: u64,
     /// Elements read from the inputs, each once; inputs are read whole, but a slice reads only what it takes.
     pub elems_in: u64,
     /// Elements written.
     pub elems_out: u64,
-    /// Learnable scalars read (weights and biases, shared ones too; for batch norm also the running statistics).
+    /// Learnable scalars read (weights and biases, shared ones too; for batch norm also the running statistics, for a
+    /// gather its index).
     pub elems_weight: u64,
 }
 
@@ -120,6 +128,8 @@ impl Op {
             Op::Shuffle(_) => "shuffle",
             Op::Transpose(_) => "transpose",
             Op::Pad(_) => "pad",
+            Op::Gather(_) => "gather",
+            Op::ChannelConv(_) => "channel_conv",
             Op::Flatten(_) => "flatten",
             Op::Dropout(_) => "dropout",
             Op::Zero => "zero",
@@ -162,6 +172,8 @@ impl Op {
             Op::Shuffle(shuffle) => shuffle.infer(one("shuffle")?)?,
             Op::Transpose(transpose) => transpose.infer(one("transpose")?)?,
             Op::Pad(pad) => pad.infer(one("pad")?)?,
+            Op::Gather(gather) => gather.infer(one("gather")?)?,
+            Op::ChannelConv(conv) => conv.infer(one("channel_conv")?)?,
             Op::Add(_) => join::infer_broadcast("add", inputs)?,
             Op::Mul(_) => join::infer_broadcast("mul", inputs)?,
             Op::Concat(concat) => concat.infer(inputs)?,
@@ -182,6 +194,7 @@ impl Op {
             Op::Conv(conv) => conv.params(input),
             Op::Linear(linear) => linear.params(input),
             Op::BatchNorm(_) => 2 * c,
+            Op::ChannelConv(conv) => u64::from(conv.kernel_size),
             Op::Act(Act::Prelu) | Op::L2Norm(_) => c,
             Op::Input { .. }
             | Op::Act(_)
@@ -198,19 +211,22 @@ impl Op {
             | Op::Shuffle(_)
             | Op::Transpose(_)
             | Op::Pad(_)
+            | Op::Gather(_)
             | Op::Flatten(_)
             | Op::Dropout(_)
             | Op::Zero => 0,
         }
     }
 
-    /// True for ops with parameters of their own.
+    /// True for ops with parameters of their own, learnt or kept.
     pub fn learns(&self) -> bool {
         match self {
             Op::Conv(_)
             | Op::Linear(_)
             | Op::BatchNorm(_)
             | Op::L2Norm(_)
+            | Op::Gather(_)
+            | Op::ChannelConv(_)
             | Op::Act(Act::Prelu) => true,
             Op::Input { .. }
             | Op::Act(_)
@@ -245,6 +261,8 @@ impl Op {
             (Op::Linear(a), Op::Linear(b)) => same && a == b,
             (Op::BatchNorm(_), Op::BatchNorm(_)) | (Op::L2Norm(_), Op::L2Norm(_)) => same,
             (Op::Act(Act::Prelu), Op::Act(Act::Prelu)) => same,
+            (Op::Gather(a), Op::Gather(b)) => same && a == b,
+            (Op::ChannelConv(a), Op::ChannelConv(b)) => a == b,
             _ => false,
         }
     }
@@ -302,6 +320,15 @@ impl Op {
                 ..moved
             },
             Op::Transpose(_) | Op::Pad(_) => moved,
+            Op::Gather(gather) => Work {
+                elems_in: elems_out,
+                elems_weight: u64::from(gather.channels),
+                ..moved
+            },
+            Op::ChannelConv(conv) => Work {
+                other_ops: elems_out.saturating_mul(u64::from(conv.kernel_size)),
+                ..moved
+            },
             Op::Upsample(up) => Work {
                 other_ops: up.ops_per_elem() * elems_out,
                 ..moved
@@ -403,6 +430,8 @@ impl Op {
                 ],
             ),
             Op::L2Norm(n) => put(22, &[n.eps.0.to_bits()]),
+            Op::Gather(g) => put(23, &[u64::from(g.channels)]),
+            Op::ChannelConv(k) => put(24, &[u64::from(k.kernel_size)]),
         }
     }
 }
@@ -429,6 +458,8 @@ into_op!(
     Shuffle,
     Transpose,
     Pad,
+    Gather,
+    ChannelConv,
     Flatten,
     Dropout
 );

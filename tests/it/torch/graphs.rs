@@ -18,13 +18,21 @@ fn take_naive_weights(net: &mut Net, file: &Path) {
         .parameters()
         .iter()
         .map(|p| {
+            let node = p.node.0 as usize;
             let kind = match p.role {
                 Role::Weight => 'w',
                 Role::Bias => 'b',
                 Role::RunningMean => 'm',
                 Role::RunningVar => 'v',
+                Role::Index => {
+                    let graph = net.graph();
+                    let channels = graph.shape(graph.inputs(p.node)[0]).channels() as usize;
+                    let index: Vec<i64> = (0..p.elems() as usize)
+                        .map(|k| naive::index(node, channels, k) as i64)
+                        .collect();
+                    return (p.name.clone(), Tensor::from_slice(&index));
+                }
             };
-            let node = p.node.0 as usize;
             let values: Vec<f64> = (0..p.elems() as usize)
                 .map(|i| naive::weight(node, kind, i))
                 .collect();

@@ -9,9 +9,9 @@ mod published;
 
 use crate::{naive, random};
 use blocksmith::ir::ops::{
-    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool,
-    L2Norm, Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real, Shuffle, Slice,
-    Transpose, Upsample, UpsampleMode,
+    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, ChannelConv, Concat, Conv, Dropout, Flatten,
+    Gather, GlobalPool, L2Norm, Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real,
+    Shuffle, Slice, Transpose, Upsample, UpsampleMode,
 };
 use blocksmith::ir::params::Role;
 use blocksmith::ir::{Graph, GraphBuilder, Op, Shape, ValueId};

@@ -90,6 +90,14 @@ fn op(json: &Value) -> Op {
         }
         .into(),
         "transpose" => Transpose.into(),
+        "gather" => Gather {
+            channels: int("channels"),
+        }
+        .into(),
+        "channel_conv" => ChannelConv {
+            kernel_size: int("kernel_size"),
+        }
+        .into(),
         "pad" => Op::Pad(Pad {
             channels: [int("front"), int("back")],
             rows: [int("top"), int("bottom")],
@@ -147,8 +155,17 @@ fn check_table(path: &Path) -> (f64, usize) {
         let graph = single(op(&case["op"]), &inputs);
         let mut net = Net::build(&graph, Device::Cpu, 0).unwrap();
         assert_eq!(net.parameters().len(), params.len(), "{name}");
+        let values: Vec<Tensor> = net
+            .parameters()
+            .iter()
+            .zip(params)
+            .map(|(p, value)| match p.role {
+                Role::Index => value.to_kind(Kind::Int64),
+                _ => value,
+            })
+            .collect();
         let names = net.parameters().iter().map(|p| p.name.as_str());
-        write_tensors(names.zip(&params), &file).unwrap();
+        write_tensors(names.zip(&values), &file).unwrap();
         net.load(&file, None).unwrap();
         let want = tensor(&case["output"]);
         for net in [&net, &net.optimized().unwrap()] {
