@@ -110,8 +110,9 @@ fn summary(text: &str) -> std::result::Result<(String, Value), Diagnostics> {
     } else {
         format!("{:.2e}", size.count)
     };
+    let plural = if decisions == 1 { "" } else { "s" };
     let mut line =
-        format!("space \"{name}\" with {decisions} decisions, {bound}{count} assignments");
+        format!("space \"{name}\" with {decisions} decision{plural}, {bound}{count} assignments");
     let mut diagnostics = Value::Array(Vec::new());
     if let Some(problems) = first_problem {
         line.push_str(&format!(

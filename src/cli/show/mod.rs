@@ -42,7 +42,7 @@ pub struct Args {
     /// A row a block instead of a row a node.
     #[arg(long)]
     blocks: bool,
-    /// Parts of a node's name that make the name of its block. Left out: as many as give a handful of blocks.
+    /// Parts of a node's name that make the name of its block. Left out: so many that no block has most of the nodes.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     depth: Option<u32>,
 }
