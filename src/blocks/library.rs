@@ -34,7 +34,22 @@ macro_rules! shipped {
     };
 }
 
-shipped!["ghost_module", "ghost_bottleneck",];
+shipped![
+    "dense_layer",
+    "dense_block",
+    "dense_transition",
+    "two_way_dense",
+    "pelee_stem",
+    "pelee_transition",
+    "ghost_module",
+    "ghost_bottleneck",
+    "resnet_basic",
+    "resnet_bottleneck",
+    "inverted_residual",
+    "esp",
+    "eesp_a",
+    "fire",
+];
 
 /// Where a name stands in the list.
 const fn position(name: &str) -> usize {

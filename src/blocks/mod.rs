@@ -27,6 +27,7 @@ mod suggest;
 mod values;
 mod walk;
 
+mod activation;
 mod classifier;
 mod conv_bn_act;
 mod eca;
@@ -37,6 +38,7 @@ mod g_ghost_host;
 mod g_ghost_stage;
 mod ops;
 mod osa;
+mod pick;
 mod regnetx_block;
 mod se;
 mod separable_conv;

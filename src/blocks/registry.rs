@@ -3,8 +3,8 @@
 use super::args::Args;
 use super::lower::{Lower, LowerError};
 use super::{
-    classifier, conv_bn_act, eca, eesp, eesp_down, ese, g_ghost_stage, library, ops, osa,
-    regnetx_block, se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
+    activation, classifier, conv_bn_act, eca, eesp, eesp_down, ese, g_ghost_stage, library, ops,
+    osa, pick, regnetx_block, se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
 };
 use crate::ir::ValueId;
 use crate::space::signature::{Literal, NodeKind, ParamDef, ParamKind, Signature};
@@ -101,6 +101,8 @@ pub static BLOCKS: &[&BlockDef] = &[
     &shuffle_v1_unit::DEF,
     &shuffle_v2_unit::DEF,
     &classifier::DEF,
+    &activation::DEF,
+    &pick::DEF,
 ];
 
 /// All of a kind of node; blocks native ones first.

@@ -79,10 +79,18 @@ fn page(node: &BlockInfo) -> String {
             rows,
         ));
     }
-    if let Some(declaration) = node.declaration {
+    if let Some(body) = node.declaration.and_then(body) {
         text.push_str("\n  declared as\n  ");
-        text.push_str(&declaration.trim_end().replace('\n', "\n  "));
+        text.push_str(&body.trim_end().replace('\n', "\n  "));
         text.push('\n');
     }
     text
+}
+
+/// What a declared block requires and is made of: the rest of its declaration has been told.
+fn body(declaration: &str) -> Option<String> {
+    let mut all: serde_json::Value = serde_json::from_str(declaration).ok()?;
+    let all = all.as_object_mut()?;
+    all.retain(|key, _| key == "require" || key == "body");
+    Some(crate::space::pretty(&json!(all)))
 }

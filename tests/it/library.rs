@@ -252,3 +252,246 @@ fn a_requirement_says_what_would_fit() {
         assert!(told.contains(wrong), "{wrong:?} is missing in\n{told}");
     }
 }
+
+fn counts(text: &str) -> blocksmith::cost::Totals {
+    let graph = lower(text).unwrap_or_else(|e| panic!("{e}"));
+    blocksmith::ir::verify::verify(&graph).unwrap();
+    blocksmith::cost::Totals::of(&graph, &mut blocksmith::cost::Scratch::default()).unwrap()
+}
+
+/// The parameters of one shipped block on an input of `c` channels.
+fn params(c: u32, node: Value) -> u64 {
+    counts(&net(c, &[node])).params
+}
+
+/// Eq. 1 of VoVNet's paper over all convolutions: the paper's 3.7 M.
+#[test]
+fn densenet_40_moves_what_the_papers_arithmetic_says() {
+    let layer =
+        |repeat| json!({"block": "dense_layer", "growth": 12, "bottleneck": 0, "repeat": repeat});
+    let transition = json!({"block": "dense_transition", "theta": 1});
+    let block = json!({"block": "dense_block", "growth": 12, "bottleneck": 0, "layers": 12});
+    let stem = json!({"op": "conv", "out_channels": 16, "kernel_size": 3});
+    let head = [
+        json!({"op": "batch_norm"}),
+        json!({"op": "relu"}),
+        json!({"block": "classifier", "classes": 10}),
+    ];
+    let net = |nodes: &[Value]| {
+        let nodes = [nodes, &head].concat();
+        counts(&json!({"format": "blocksmith/1", "input": [3, 32, 32], "net": nodes}).to_string())
+    };
+    let whole = net(&[
+        stem.clone(),
+        layer(12),
+        transition.clone(),
+        layer(12),
+        transition.clone(),
+        block,
+    ]);
+    assert_eq!(whole.mem_access_elems, 3_679_504);
+    assert_eq!(whole.params, 1_019_722);
+    // stem, first block, first transition
+    assert_eq!(net(&[stem.clone()]).mem_access_elems, 19_888);
+    assert_eq!(
+        net(&[stem.clone(), layer(12)]).mem_access_elems,
+        19_888 + 1_261_344
+    );
+    assert_eq!(
+        net(&[stem, layer(12), transition]).mem_access_elems,
+        19_888 + 1_261_344 + 353_280
+    );
+    // and the file of it
+    let set = json!({"depth": 40, "bottleneck": false, "form": "paper"});
+    let (file, _) = crate::oracle::Loaded::default().count("densenet_cifar.json", &set);
+    assert_eq!((file.mem_access_elems, file.params), (3_679_504, 1_019_722));
+}
+
+/// Closed forms of blocks.md, norms (two a channel) and PReLU (one) included.
+#[test]
+fn shipped_blocks_have_the_parameters_of_their_closed_forms() {
+    // bn c, 1x1 to 4k, bn, 3x3 to k
+    assert_eq!(
+        params(40, json!({"block": "dense_layer", "growth": 12})),
+        80 + 40 * 48 + 96 + 9 * 48 * 12
+    );
+    assert_eq!(
+        params(
+            40,
+            json!({"block": "dense_layer", "growth": 12, "bottleneck": 0})
+        ),
+        80 + 9 * 40 * 12
+    );
+    assert_eq!(
+        params(40, json!({"block": "dense_transition"})),
+        80 + 40 * 20
+    );
+    assert_eq!(
+        params(41, json!({"block": "dense_transition"})),
+        82 + 41 * 20
+    );
+    assert_eq!(
+        params(
+            40,
+            json!({"block": "dense_block", "layers": 2, "growth": 8, "bottleneck": 0})
+        ),
+        80 + 9 * 40 * 8 + 96 + 9 * 48 * 8
+    );
+    // 1x1 to 16 b twice, 3x3 16 b to 16 twice, 3x3 16 to 16
+    let two_way = |b: u64| 2 * (40 * 16 * b + 32 * b) + 2 * (9 * 16 * b * 16 + 32) + 9 * 256 + 32;
+    for b in [1, 2, 4] {
+        assert_eq!(
+            params(40, json!({"block": "two_way_dense", "bottleneck": b})),
+            two_way(b)
+        );
+    }
+    let stem = 27 * 32 + 64 + 32 * 16 + 32 + 9 * 16 * 32 + 64 + 64 * 32 + 64;
+    for order in ["conv_first", "pool_first"] {
+        assert_eq!(
+            params(3, json!({"block": "pelee_stem", "order": order})),
+            stem
+        );
+    }
+    assert_eq!(params(40, json!({"block": "pelee_transition"})), 1600 + 80);
+    // m = ceil(n / 2) by 1x1, m by depthwise 3x3
+    assert_eq!(
+        params(40, json!({"block": "ghost_module", "out_channels": 25})),
+        40 * 13 + 26 + 9 * 13 + 26
+    );
+    assert_eq!(
+        params(
+            40,
+            json!({"block": "ghost_module", "out_channels": 26, "ratio": 4, "cheap_kernel": 5})
+        ),
+        40 * 7 + 14 + 25 * 21 + 42
+    );
+    assert_eq!(
+        params(40, json!({"block": "resnet_basic"})),
+        2 * (9 * 1600 + 80)
+    );
+    assert_eq!(
+        params(
+            40,
+            json!({"block": "resnet_basic", "out_channels": 64, "stride": 2})
+        ),
+        9 * 40 * 64 + 9 * 4096 + 40 * 64 + 3 * 128
+    );
+    assert_eq!(
+        params(
+            64,
+            json!({"block": "resnet_bottleneck", "mid_channels": 16})
+        ),
+        64 * 16 + 32 + 9 * 256 + 32 + 16 * 64 + 128
+    );
+    // ResNeXt's unit: 32 groups of 4
+    assert_eq!(
+        params(
+            256,
+            json!({"block": "resnet_bottleneck", "mid_channels": 128, "out_channels": 256, "groups": 32})
+        ),
+        256 * 128 + 256 + 9 * 128 * 4 + 256 + 128 * 256 + 512
+    );
+    assert_eq!(
+        params(
+            16,
+            json!({"block": "inverted_residual", "expansion": 6, "out_channels": 24, "stride": 2})
+        ),
+        16 * 96 + 192 + 9 * 96 + 192 + 96 * 24 + 48
+    );
+    assert_eq!(
+        params(16, json!({"block": "inverted_residual", "expansion": 1})),
+        9 * 16 + 32 + 256 + 32
+    );
+    // ESP: reduce to d, d1 and four of d, norm and PReLU
+    let (n, m) = (64, 40);
+    let d = n / 5;
+    assert_eq!(
+        params(40, json!({"block": "esp", "out_channels": 64})),
+        m * d + 9 * d * (n - 4 * d) + 4 * 9 * d * d + 3 * n
+    );
+    assert_eq!(
+        params(40, json!({"block": "esp", "out_channels": 64, "stride": 2})),
+        9 * m * d + 9 * d * (n - 4 * d) + 4 * 9 * d * d + 3 * n
+    );
+    assert_eq!(
+        params(40, json!({"block": "fire", "squeeze": 8, "expand": 24})),
+        328 + 9 * 24 + 73 * 24
+    );
+}
+
+/// ESP to EESP: `(M d + n^2 d^2 K) / (M d / g + (n^2 + d) d K)` is 7.14 for M = 240, d = 60, n = 3, g = K = 4.
+#[test]
+fn eesp_a_saves_what_the_paper_says() {
+    let (m, d, k) = (240, 60, 4);
+    let esp = params(240, json!({"block": "esp", "branches": 4})) - 3 * 240;
+    // norms and PReLU of the reduction and the end
+    let eesp = params(240, json!({"block": "eesp_a", "branches": 4})) - 3 * 60 - 3 * 240;
+    assert_eq!(esp, m * d + 9 * d * d * k);
+    assert_eq!(eesp, m * d / k + (9 + d) * d * k);
+    assert!((esp as f64 / eesp as f64 - 7.14).abs() < 0.01);
+}
+
+/// The dilations of blocks.md, section 5.3, and those of ESP.
+#[test]
+fn pyramids_have_the_dilations_of_their_rule() {
+    let dilations = |node: Value| {
+        let graph = lower(&net(80, &[node])).unwrap();
+        let mut found: Vec<u32> = Vec::new();
+        for id in graph.ids() {
+            if let blocksmith::ir::Op::Conv(conv) = graph.node(id).op
+                && conv.kernel_size == [3, 3]
+            {
+                found.push(conv.dilation[0]);
+            }
+        }
+        found
+    };
+    for (r_lim, wanted) in [
+        (13, [1, 2, 3, 4]),
+        (9, [1, 2, 3, 4]),
+        (7, [1, 1, 2, 3]),
+        (5, [1, 1, 1, 2]),
+        (3, [1, 1, 1, 1]),
+    ] {
+        assert_eq!(
+            dilations(json!({"block": "eesp_a", "r_lim": r_lim})),
+            wanted
+        );
+    }
+    assert_eq!(dilations(json!({"block": "esp"})), [1, 2, 4, 8, 16]);
+    assert_eq!(dilations(json!({"block": "esp", "branches": 2})), [1, 2]);
+}
+
+/// Where a block leaves its activation to the user, it takes all that there are.
+#[test]
+fn shipped_blocks_take_every_activation() {
+    let words = |block: &str, name: &str| {
+        let def = blocks::find(NodeKind::Block, block).unwrap();
+        def.params.iter().find(|p| p.name == name).map(|p| p.kind)
+    };
+    let all = words("conv_bn_act", "act").unwrap();
+    for (name, _) in shipped() {
+        for param in ["act", "se_act"] {
+            assert!(
+                words(&name, param).is_none_or(|kind| kind == all),
+                "{name}.{param}"
+            );
+        }
+    }
+}
+
+/// Both orders of PeleeNet's stem: the same numbers, another concatenation.
+#[test]
+fn the_stem_joins_its_branches_in_either_order() {
+    let first = |order: &str| {
+        let graph = lower(&net(3, &[json!({"block": "pelee_stem", "order": order})])).unwrap();
+        let cat = graph
+            .ids()
+            .find(|id| graph.node(*id).op.name() == "concat")
+            .unwrap();
+        let first = graph.inputs(cat)[0];
+        graph.node(first).op.name().to_owned()
+    };
+    assert_eq!(first("conv_first"), "relu");
+    assert_eq!(first("pool_first"), "max_pool");
+}

@@ -367,7 +367,7 @@ proptest! {
             fields.push(format!("{:?}: {value}", param.name));
         }
         match lower(&net(c, &format!("{{{}}}", fields.join(", ")))) {
-            Ok(graph) => prop_assert!(totals(&graph).n_conv > 0 || matches!(def.name, "classifier" | "eca")),
+            Ok(graph) => prop_assert!(totals(&graph).n_conv > 0 || matches!(def.name, "classifier" | "eca" | "activation" | "pick")),
             Err(told) => prop_assert!(told.contains("at net[0]"), "{}", told),
         }
     }

@@ -108,7 +108,7 @@ fn each_convolution_stands_beside_its_bound() {
         assert_eq!(bound.is_some(), layer["op"] == "conv", "{layer}");
         assert!(bound.unwrap_or(0.0) <= layer["mem_access_elems"].as_f64().unwrap() + 1e-6);
     }
-    let first = convs().find(|l| l["name"] == "net.0.block1.layers.0.conv");
+    let first = convs().find(|l| l["name"] == "net.0.block1.layer.0.conv2");
     let first = first.unwrap()["mem_access_bound_elems"].as_f64().unwrap();
     assert!(
         (first - (2048.0 * 192f64.sqrt() + 1728.0)).abs() < 1e-6,
