@@ -71,12 +71,27 @@ fn costed(bencher: Bencher, threads: usize) {
         pool.install(|| {
             (0..MANY)
                 .into_par_iter()
-                .map_init(Scratch::default, |scratch, k| {
-                    costs.of(&draw(&program, k), 0, scratch).is_ok()
-                })
+                .with_min_len(64)
+                .map_init(
+                    || costs.scratch(),
+                    |scratch, k| costs.of(&draw(&program, k), 0, scratch).is_ok(),
+                )
                 .filter(|ok| *ok)
                 .count()
         })
+    });
+}
+
+/// All of it, each net from its whole graph.
+#[divan::bench(sample_count = 5)]
+fn costed_whole(bencher: Bencher) {
+    let (program, devices) = (program(), devices());
+    let costs = Costs::new(&program, &devices);
+    let mut scratch = Scratch::default();
+    bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+        (0..MANY)
+            .filter(|k| costs.of_whole(&draw(&program, *k), 0, &mut scratch).is_ok())
+            .count()
     });
 }
 

@@ -11,9 +11,7 @@ pub type Rng = ChaCha8Rng;
 ///
 /// Streams are independent: asking for one never advances another.
 pub fn stream(seed: u64, purpose: &str, number: u64) -> Rng {
-    let mut hasher = super::hash::Hasher::new();
-    hasher.text(purpose);
-    let purpose = hasher.finish().0;
+    let purpose = super::hash::Fingerprint::of_text(purpose).0;
     let mut key = [0u8; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
     key[8..16].copy_from_slice(&number.to_le_bytes());

@@ -7,7 +7,7 @@
 //! - The budget is not part of a run's identity. Full batches are asked for whatever it is, so that a run may be resumed
 //!   with a larger one and be the same as if it had had it from the start.
 
-use super::evaluate::{Answer, Asked, Costs, Evaluate, Scratch};
+use super::evaluate::{Answer, Asked, Costs, Evaluate};
 use super::journal::{self, Journal, JournalError, Start, Writer};
 use super::metric::Metric;
 use super::objective::Problem;
@@ -345,35 +345,38 @@ impl Run<'_> {
         let (memory, judge, evaluated) = (&state.memory, &state.judge, self.evaluator.is_some());
         let judged: Vec<Result<Fresh, String>> = asked
             .into_par_iter()
-            .with_min_len(8)
-            .map_init(Scratch::default, |scratch, assignment| {
-                let known = memory.get(&assignment, space);
-                let (fingerprint, metrics, error) = match known {
-                    Some(k) => (k.fingerprint, k.metrics.into(), k.error.map(Into::into)),
-                    None => {
-                        let of = self.costs.of(&assignment, extra, scratch);
-                        let (fingerprint, metrics) = of.map_err(|e| e.to_string())?;
-                        (fingerprint, metrics, None)
-                    }
-                };
-                let trial = Trial {
-                    number: known.map_or(0, |k| k.number),
-                    goals: judge.goals(&metrics),
-                    feasible: judge.feasible(&metrics),
-                    assignment,
-                    fingerprint,
-                    metrics,
-                    error,
-                };
-                // the row is written here, where threads share the work, up to the number that is not known yet
-                let row =
-                    (known.is_none() && !evaluated).then(|| record::write_rest(&trial, space));
-                Ok(Fresh {
-                    trial,
-                    row,
-                    replayed: known.is_some(),
-                })
-            })
+            .with_min_len(64)
+            .map_init(
+                || self.costs.scratch(),
+                |scratch, assignment| {
+                    let known = memory.get(&assignment, space);
+                    let (fingerprint, metrics, error) = match known {
+                        Some(k) => (k.fingerprint, k.metrics.into(), k.error.map(Into::into)),
+                        None => {
+                            let of = self.costs.of(&assignment, extra, scratch);
+                            let (fingerprint, metrics) = of.map_err(|e| e.to_string())?;
+                            (fingerprint, metrics, None)
+                        }
+                    };
+                    let trial = Trial {
+                        number: known.map_or(0, |k| k.number),
+                        goals: judge.goals(&metrics),
+                        feasible: judge.feasible(&metrics),
+                        assignment,
+                        fingerprint,
+                        metrics,
+                        error,
+                    };
+                    // the row is written here, where threads share the work, up to the number that is not known yet
+                    let row =
+                        (known.is_none() && !evaluated).then(|| record::write_rest(&trial, space));
+                    Ok(Fresh {
+                        trial,
+                        row,
+                        replayed: known.is_some(),
+                    })
+                },
+            )
             .collect();
         let mut fresh = Vec::with_capacity(judged.len());
         for judged in judged {

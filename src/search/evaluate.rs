@@ -11,7 +11,9 @@ use crate::fuse::{self, FuseRules, Kernel, KernelKind};
 use crate::ir::identity;
 use crate::space::ast::DecisionId;
 use crate::space::{Assignment, Space};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// The identity of an assignment within its space.
 pub fn key(assignment: &Assignment, space: &Space) -> u128 {
@@ -29,7 +31,7 @@ pub fn key(assignment: &Assignment, space: &Space) -> u128 {
 pub struct Unbuildable(Box<str>);
 
 /// Counts and predictions of the networks of a space.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Costs<'a> {
     program: &'a Program,
     devices: &'a [DeviceModel],
@@ -39,6 +41,36 @@ pub struct Costs<'a> {
     parts: Option<Parts<'a>>,
     /// Tells what one set of costs has memorised from what another has.
     number: u64,
+    /// Working memories that no thread has at the moment.
+    idle: Mutex<Vec<Scratch>>,
+}
+
+/// A working memory on loan from [`Costs::scratch`]; what it has memorised is there for the next borrower.
+#[derive(Debug)]
+pub struct Lease<'c> {
+    idle: &'c Mutex<Vec<Scratch>>,
+    scratch: Scratch,
+}
+
+impl Deref for Lease<'_> {
+    type Target = Scratch;
+    fn deref(&self) -> &Scratch {
+        &self.scratch
+    }
+}
+
+impl DerefMut for Lease<'_> {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        &mut self.scratch
+    }
+}
+
+impl Drop for Lease<'_> {
+    fn drop(&mut self) {
+        // a thread that panicked holding the lock left the list as it was
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.push(std::mem::take(&mut self.scratch));
+    }
 }
 
 /// Devices that fuse alike share the kernels.
@@ -84,6 +116,16 @@ impl<'a> Costs<'a> {
             metrics,
             parts: Parts::of(program),
             number: COUNT.fetch_add(1, Ordering::Relaxed),
+            idle: Mutex::default(),
+        }
+    }
+
+    /// A working memory that an earlier loan has filled, or a new one.
+    pub fn scratch(&self) -> Lease<'_> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        Lease {
+            scratch: idle.pop().unwrap_or_default(),
+            idle: &self.idle,
         }
     }
 
