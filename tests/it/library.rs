@@ -474,7 +474,7 @@ fn shipped_blocks_take_every_activation() {
         for param in ["act", "se_act"] {
             assert!(
                 words(&name, param).is_none_or(|kind| kind == all),
-                "{name}.{param}"
+                "{name}.{param} in src/blocks/library/{name}.json is to list {all:?}"
             );
         }
     }
