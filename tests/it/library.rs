@@ -495,3 +495,51 @@ fn the_stem_joins_its_branches_in_either_order() {
     assert_eq!(first("conv_first"), "relu");
     assert_eq!(first("pool_first"), "max_pool");
 }
+
+/// ShuffleNetV2's unit in the language, both forms and both strides, is the native one. The official form deals even
+/// channels first: the inverse of the shuffle of two groups.
+#[test]
+fn a_shuffle_unit_declared_in_json_is_the_native_unit() {
+    let unit = json!({"unit": {
+        "params": {
+            "out_channels": {"type": "int", "min": 2, "default": "=in.c"},
+            "stride": {"type": "int", "min": 1, "default": 1},
+            "kernel_size": {"type": "int", "min": 1, "default": 3},
+            "official": {"type": "bool"},
+            "halves": {"type": "bool", "default": "=stride == 1 && in.c == out_channels"},
+            "left": {"type": "int", "min": 1, "default": "=official && !halves ? in.c : div(out_channels, 2)"}},
+        "require": [{"that": "out_channels % 2 == 0", "hint": "even widths fit"}],
+        "body": [
+            {"id": "deal", "op": "shuffle", "groups": "=div(in.c, 2)", "when": "official && halves"},
+            {"id": "pass", "op": "slice", "end": "=left", "when": "halves"},
+            {"id": "proj", "from": "in", "when": "!halves", "body": [
+                {"id": "dw", "block": "conv_bn_act", "out_channels": "=in.c", "groups": "=in.c", "kernel_size": "=kernel_size", "stride": "=stride", "act": "none"},
+                {"id": "pw", "block": "conv_bn_act", "out_channels": "=left", "kernel_size": 1}]},
+            {"id": "split", "from": "deal", "op": "slice", "begin": "=left", "end": "=out_channels", "when": "halves"},
+            {"id": "branch", "body": [
+                {"id": "pw1", "block": "conv_bn_act", "out_channels": "=div(out_channels, 2)", "kernel_size": 1},
+                {"id": "dw", "block": "conv_bn_act", "out_channels": "=div(out_channels, 2)", "groups": "=div(out_channels, 2)", "kernel_size": "=kernel_size", "stride": "=stride", "act": "none"},
+                {"id": "pw2", "block": "conv_bn_act", "out_channels": "=out_channels - left", "kernel_size": 1}]},
+            {"id": "kept", "from": ["proj", "pass"], "block": "pick", "index": "=halves ? 1 : 0"},
+            {"id": "concat", "op": "concat", "from": ["kept", "branch"]},
+            {"id": "shuffle", "op": "shuffle", "groups": 2, "when": "!official"}]}});
+    let unit = unit.as_object().unwrap();
+    for (form, out, stride, kernel) in [
+        ("torchvision", 24, 1, 3),
+        ("torchvision", 60, 2, 3),
+        ("torchvision", 24, 2, 5),
+        ("official", 24, 1, 5),
+        ("official", 60, 2, 3),
+        ("official", 40, 1, 3),
+    ] {
+        let declared = json!({"block": "unit", "official": form == "official", "out_channels": out, "stride": stride, "kernel_size": kernel});
+        let native = json!({"block": "shuffle_v2_unit", "form": form, "out_channels": out, "stride": stride, "kernel_size": kernel});
+        let a = lower(&document(24, unit.clone(), &[declared])).unwrap_or_else(|e| panic!("{e}"));
+        let b = lower(&net(24, &[native])).unwrap();
+        assert_eq!(
+            a.fingerprint(),
+            b.fingerprint(),
+            "{form} {out} {stride} {kernel}\n{a}\n{b}"
+        );
+    }
+}
