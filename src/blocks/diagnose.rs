@@ -155,9 +155,7 @@ impl Place<'_> {
         }
         problem.hints.extend(inner.hints.iter().cloned());
         let rule = short(rule);
-        Box::new(problem.note(format!(
-            "{name} is a shipped block; this is its rule {rule}"
-        )))
+        Box::new(problem.note(format!("within the shipped block {name}, at {rule}")))
     }
 
     /// A value cannot be told.

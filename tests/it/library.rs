@@ -119,7 +119,7 @@ fn what_does_not_fit_in_a_shipped_block_is_told_at_the_node() {
         lower(text).unwrap_err(),
         "error: block ghost_bottleneck requires kernel_size % 2 == 1\n  at net[1].kernel_size   (line 2, column 81)\n  \
          kernel_size is \"=k\" with k = 4\n  here kernel_size = 4\n  \
-         ghost_bottleneck is a shipped block; this is its rule ghost_bottleneck.require[0].that\n  \
+         within the shipped block ghost_bottleneck, at ghost_bottleneck.require[0].that\n  \
          hint: an odd kernel steps alike on both ways: 3 or 5"
     );
     // keys, kinds and ranges are told of like those of native blocks
