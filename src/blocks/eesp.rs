@@ -1,15 +1,16 @@
 //! ESPNetv2's unit, and what it shares with the strided one.
 
 use super::lower::{Lower, LowerError, divisible, one};
-use super::registry::{BlockDef, int, optional, or};
+use super::registry::{BlockDef, int, optional, or, word};
 use super::values::Values;
 use crate::ir::ValueId;
 use crate::ir::ops::{Act, Add, BatchNorm, Concat, Conv};
-use crate::space::signature::NodeKind;
+use crate::space::signature::{NodeKind, ParamDef};
 
 const OUT: usize = 0;
 const BRANCHES: usize = 1;
 const R_LIM: usize = 2;
+const RULE: usize = 3;
 
 pub(super) static DEF: BlockDef = BlockDef {
     name: "eesp",
@@ -29,14 +30,8 @@ pub(super) static DEF: BlockDef = BlockDef {
             "Width, a multiple of branches * branches. Left out: the input's width.",
         )),
         or(int("branches", 1, "Branches of the pyramid."), 4),
-        or(
-            int(
-                "r_lim",
-                3,
-                "Largest kernel that a dilated 3x3 may stand for.",
-            ),
-            9,
-        ),
+        R_LIM_PARAM,
+        RULE_PARAM,
     ],
     lower: |l, args, inputs| {
         let x = one(inputs)?;
@@ -47,7 +42,7 @@ pub(super) static DEF: BlockDef = BlockDef {
             x,
             (OUT, out, 0),
             (BRANCHES, args.int(BRANCHES)),
-            args.int(R_LIM),
+            limit(l, x, args.word(RULE), args.int(R_LIM)),
         )?;
         let y = pyramid.lower(l, x, 1)?;
         let y = if out == c {
@@ -59,6 +54,30 @@ pub(super) static DEF: BlockDef = BlockDef {
     },
     example: r#"{"block": "eesp", "out_channels": 32, "branches": 4, "r_lim": 7}"#,
 };
+
+pub(super) const R_LIM_PARAM: ParamDef = or(
+    int(
+        "r_lim",
+        3,
+        "Largest kernel that a dilated 3x3 may stand for.",
+    ),
+    9,
+);
+
+pub(super) const RULE_PARAM: ParamDef = word(
+    "r_lim_rule",
+    &["fixed", "paper"],
+    "fixed: r_lim, as the code, whose limits belong to the level and not to the map. paper: 5 + h / 7 for an input h high, and \
+     r_lim does not count. The paper says that this is 5 at 7x7; it is 6, with the same kernels, as they are odd.",
+);
+
+/// The receptive-field limit by the rule of that position in [`RULE_PARAM`].
+pub(super) fn limit(l: &Lower, x: ValueId, rule: usize, r_lim: u32) -> u32 {
+    match rule {
+        0 => r_lim,
+        _ => 5 + l.shape(x).hw().0 / 7,
+    }
+}
 
 /// Steps 1 to 5 of the unit: everything but the sum with the input and the last activation.
 pub(super) struct Pyramid {

@@ -1,6 +1,6 @@
 //! ESPNetv2's strided unit, with the shortcut from the image.
 
-use super::eesp::Pyramid;
+use super::eesp::{Pyramid, R_LIM_PARAM, RULE_PARAM, limit};
 use super::lower::{Lower, LowerError, LowerErrorKind};
 use super::registry::{BlockDef, flag, int, or};
 use crate::ir::ValueId;
@@ -11,6 +11,7 @@ const OUT: usize = 0;
 const BRANCHES: usize = 1;
 const R_LIM: usize = 2;
 const UNUSED: usize = 3;
+const RULE: usize = 4;
 
 /// Average pool 3x3 with stride 2; zeros of the padding count.
 const HALVE: AvgPool = AvgPool {
@@ -38,20 +39,14 @@ pub(super) static DEF: BlockDef = BlockDef {
             "Width; less the input's width it is a multiple of branches * branches.",
         ),
         or(int("branches", 1, "Branches of the pyramid."), 4),
-        or(
-            int(
-                "r_lim",
-                3,
-                "Largest kernel that a dilated 3x3 may stand for.",
-            ),
-            9,
-        ),
+        R_LIM_PARAM,
         flag(
             "unused_weights",
             false,
             "Whether to hold the weights that the released code holds but never runs: the prelu of the inner unit, and \
              without an image the convolutions of its shortcut (on 3 channels). They count as parameters, and as nothing else.",
         ),
+        RULE_PARAM,
     ],
     lower: |l, args, inputs| {
         let (x, image) = match *inputs {
@@ -71,7 +66,7 @@ pub(super) static DEF: BlockDef = BlockDef {
             x,
             (OUT, out, c),
             (BRANCHES, args.int(BRANCHES)),
-            args.int(R_LIM),
+            limit(l, x, args.word(RULE), args.int(R_LIM)),
         )?;
         let kept = l.push("pool", HALVE, &[x])?;
         let made = l.scope("eesp", |l| pyramid.lower(l, x, 2))?;

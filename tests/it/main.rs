@@ -8,6 +8,7 @@ mod device;
 mod diagnostics;
 mod draws;
 mod expressions;
+mod families;
 mod floors;
 mod fuse;
 mod graph;

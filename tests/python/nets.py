@@ -234,6 +234,9 @@ SHUFFLES = {
 
 
 def build(source, name):
+    if source == "variants":
+        import variants
+        return variants.build(name)
     if source == "torchvision":
         import torchvision
         return torchvision.models.get_model(name, weights=None)

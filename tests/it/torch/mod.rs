@@ -6,6 +6,7 @@ mod graphs;
 mod net;
 mod ops;
 mod published;
+mod variants;
 
 use crate::{naive, random};
 use blocksmith::ir::ops::{

@@ -23,7 +23,7 @@ fn index() -> Vec<Value> {
 }
 
 /// The graph of a listed network on images of this size.
-fn lower(entry: &Value, size: [i64; 2]) -> Graph {
+pub(super) fn lower(entry: &Value, size: [i64; 2]) -> Graph {
     let file = repo("search_spaces/reference").join(entry["file"].as_str().unwrap());
     let mut document: Value =
         serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
@@ -101,6 +101,43 @@ fn names_by_order(net: &Net, order: &Value) -> std::collections::BTreeMap<String
     map
 }
 
+/// Builds the graph, gives it the weights that `reference.py` left in the folder, and compares what it computes with what
+/// the folder says: the largest relative error of the built form. The deployed form may have twice the bound.
+pub(super) fn agreement(graph: &Graph, folder: &Path, what: &str) -> f64 {
+    let at = |file: &str| folder.join(format!("{file}.safetensors"));
+    let order = std::fs::read_to_string(folder.join("order.json")).unwrap();
+    let order: Value = serde_json::from_str(&order).unwrap();
+    let mut net = Net::build(graph, Device::Cpu, 0).unwrap();
+    assert_eq!(
+        net.param_count(),
+        order["params"].as_u64().unwrap(),
+        "{what}"
+    );
+    let map = names_by_order(&net, &order);
+    let (weights, input) = (at("weights"), at("input"));
+    run(
+        graph,
+        &weights,
+        Some(&map),
+        &input,
+        &at("ours"),
+        Device::Cpu,
+    )
+    .unwrap();
+    let want = &read_tensors(&at("output")).unwrap()["output"];
+    let error = relative_error(&read_tensors(&at("ours")).unwrap()["output"], want);
+    net.load(&weights, Some(&map)).unwrap();
+    let input = read_tensors(&input).unwrap().remove("input").unwrap();
+    let folded = net.optimized().unwrap().forward(&[input]).unwrap();
+    let folded = relative_error(&folded[0], want);
+    println!("{what}: relative error {error:.1e}, deployed form {folded:.1e}");
+    assert!(
+        error <= 1e-5 && folded <= 2e-5,
+        "{what}: {error:e}, deployed form {folded:e}"
+    );
+    error
+}
+
 #[test]
 fn published_networks_agree_with_pytorch() {
     let Some(python) = python() else { return };
@@ -119,38 +156,7 @@ fn published_networks_agree_with_pytorch() {
             println!("SKIPPED: {name}, as this Python has no {source}");
             continue;
         }
-        let at = |file: &str| folder.join(format!("{file}.safetensors"));
-        let order = std::fs::read_to_string(folder.join("order.json")).unwrap();
-        let order: Value = serde_json::from_str(&order).unwrap();
-        let graph = lower(&entry(source, name), size);
-        let net = Net::build(&graph, Device::Cpu, 0).unwrap();
-        assert_eq!(
-            net.param_count(),
-            order["params"].as_u64().unwrap(),
-            "{name}"
-        );
-        let map = names_by_order(&net, &order);
-        run(
-            &graph,
-            &at("weights"),
-            Some(&map),
-            &at("input"),
-            &at("ours"),
-            Device::Cpu,
-        )
-        .unwrap();
-        let want = &read_tensors(&at("output")).unwrap()["output"];
-        let error = relative_error(&read_tensors(&at("ours")).unwrap()["output"], want);
-        let mut net = net;
-        net.load(&at("weights"), Some(&map)).unwrap();
-        let input = read_tensors(&at("input")).unwrap().remove("input").unwrap();
-        let folded = net.optimized().unwrap().forward(&[input]).unwrap();
-        let folded = relative_error(&folded[0], want);
-        println!("{name} {size:?}: relative error {error:.1e}, deployed form {folded:.1e}");
-        assert!(
-            error <= 1e-5 && folded <= 2e-5,
-            "{name}: {error:e}, deployed form {folded:e}"
-        );
+        agreement(&lower(&entry(source, name), size), &folder, name);
         compared += 1;
     }
     println!("{compared} networks agree with PyTorch");
