@@ -63,9 +63,21 @@ fn shuffle_v1_units_are_those_written_in_json() {
 #[test]
 fn hosts_of_ghost_stages_are_resnets_blocks() {
     for (host, in_1x1, block) in [
-        ("basic", false, json!({"block": "resnet_basic", "out_channels": 64, "stride": 2})),
-        ("bottleneck", false, json!({"block": "resnet_bottleneck", "mid_channels": 16, "stride": 2})),
-        ("bottleneck", true, json!({"block": "resnet_bottleneck", "mid_channels": 16, "stride": 2, "stride_in_1x1": true})),
+        (
+            "basic",
+            false,
+            json!({"block": "resnet_basic", "out_channels": 64, "stride": 2}),
+        ),
+        (
+            "bottleneck",
+            false,
+            json!({"block": "resnet_bottleneck", "mid_channels": 16, "stride": 2}),
+        ),
+        (
+            "bottleneck",
+            true,
+            json!({"block": "resnet_bottleneck", "mid_channels": 16, "stride": 2, "stride_in_1x1": true}),
+        ),
     ] {
         let wanted = plain([24, 15, 22], block).unwrap();
         let stage = json!({"block": "g_ghost_stage", "out_channels": 64, "depth": 3, "host": host, "stride_in_1x1": in_1x1, "form": "vega"});
