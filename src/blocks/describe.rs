@@ -88,23 +88,27 @@ fn param_info(param: &ParamDef) -> ParamInfo {
     }
 }
 
-/// The reference of all ops and blocks: `docs/blocks.md`.
-pub fn markdown() -> String {
-    let mut text = String::from(
-        "# Ops and blocks\n\nWritten from the lists in `src/blocks/`; a test \
-         holds it current.\n",
-    );
-    for (title, defs) in [("Blocks", registry::list(NodeKind::Block)), ("Ops", OPS)] {
-        let _ = write!(text, "\n## {title}\n");
-        for def in defs {
-            section(&mut text, &info(def));
+/// The reference of all blocks, `docs/blocks.md`, or of all ops, `docs/ops.md`.
+pub fn markdown(kind: NodeKind) -> String {
+    let mut text = match kind {
+        NodeKind::Block => {
+            "# Blocks\n\nWritten from the lists in `src/blocks/`; a test holds it current. \
+                            [Ops](ops.md) stand apart.\n"
         }
+        NodeKind::Op => {
+            "# Ops\n\nWritten from the list in `src/blocks/`; a test holds it current. \
+                         [Blocks](blocks.md) stand apart.\n"
+        }
+    }
+    .to_owned();
+    for def in registry::list(kind) {
+        section(&mut text, &info(def));
     }
     text
 }
 
 fn section(text: &mut String, info: &BlockInfo) {
-    let _ = write!(text, "\n### {}\n\n{}\n\n", info.name, info.doc);
+    let _ = write!(text, "\n## {}\n\n{}\n\n", info.name, info.doc);
     let _ = writeln!(text, "- Shapes: `{}`", info.shapes);
     if !info.formula.is_empty() {
         let _ = writeln!(text, "- Computes: {}", info.formula);

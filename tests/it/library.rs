@@ -292,7 +292,7 @@ fn densenet_40_moves_what_the_papers_arithmetic_says() {
     assert_eq!(whole.mem_access_elems, 3_679_504);
     assert_eq!(whole.params, 1_019_722);
     // stem, first block, first transition
-    assert_eq!(net(&[stem.clone()]).mem_access_elems, 19_888);
+    assert_eq!(net(std::slice::from_ref(&stem)).mem_access_elems, 19_888);
     assert_eq!(
         net(&[stem.clone(), layer(12)]).mem_access_elems,
         19_888 + 1_261_344

@@ -389,7 +389,8 @@ fn current(file: &str, text: &str) {
 
 #[test]
 fn the_committed_reference_of_blocks_is_current() {
-    current("docs/blocks.md", &blocks::markdown());
+    current("docs/blocks.md", &blocks::markdown(NodeKind::Block));
+    current("docs/ops.md", &blocks::markdown(NodeKind::Op));
 }
 
 #[test]
