@@ -45,14 +45,19 @@ impl<'a> Checker<'a> {
     pub fn body(&mut self, body: &ast::Body) -> Body {
         let mut nodes: Vec<Node> = body.nodes.iter().map(|n| self.node(n)).collect();
         let sources: Vec<Source> = nodes.iter().flat_map(|n| all_sources(n).to_vec()).collect();
+        self.keep(&mut nodes, &sources);
+        Body { nodes }
+    }
+
+    /// Has nodes keep the results that these sources name by their places.
+    pub fn keep(&self, nodes: &mut [Node], sources: &[Source]) {
         for source in sources {
-            if let Source::Copies(k) = source
-                && let Some(node) = nodes.get_mut(k as usize)
+            if let Source::Copies(k) | Source::Copy(k, _) = source
+                && let Some(node) = nodes.get_mut(*k as usize)
             {
                 keep_copies(node);
             }
         }
-        Body { nodes }
     }
 
     fn node(&mut self, node: &ast::Node) -> Node {
@@ -60,6 +65,7 @@ impl<'a> Checker<'a> {
             origin: node.origin,
             name: node.name.clone(),
             from: node.from.clone().into(),
+            over: node.over,
             from_origin: node.from_origin,
             when: node.when.clone(),
             repeat: node.repeat.clone(),
@@ -259,7 +265,7 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// The results of all copies are wanted; an `each` stands for its items.
+/// The results are wanted by their places; an `each` stands for its items.
 fn keep_copies(node: &mut Node) {
     node.keep_copies = true;
     if let Kind::Each { nodes, .. } = &mut node.kind {

@@ -8,6 +8,7 @@ use super::walk::{MAX_DEPTH, MAX_STEPS};
 use crate::base::diag::Diagnostic;
 use crate::base::path::JsonPath;
 use crate::expr::{Ref, Scalar, Scope};
+use crate::ir::ShapeError;
 use crate::space::ast::{Declared, Origin, Piece, Requirement, Val};
 use crate::space::signature::ParamDef;
 use crate::space::{Assignment, Context, Space, ValueError};
@@ -192,6 +193,23 @@ impl Place<'_> {
         self.error(format!(
             "there is no input {k} here: this body has {count}, counted from 0"
         ))
+    }
+
+    /// A node has fewer results than are named.
+    pub fn missing_result(&self, k: u32, count: u32) -> Box<Diagnostic> {
+        self.error(format!(
+            "there is no result {k}: that node has {count} here, counted from 0"
+        ))
+    }
+
+    /// A node with `over` makes of one source what cannot have the weights of the first.
+    pub fn over(&self, place: usize, error: &ShapeError) -> Box<Diagnostic> {
+        let problem = self.error(format!(
+            "source {place} cannot share the weights of source 0: {error}"
+        ));
+        Box::new(
+            problem.hint("all sources need the same width; a node each has weights of its own"),
+        )
     }
 
     /// An assignment of another space.

@@ -17,6 +17,8 @@ pub struct Lower {
     pub(super) steps: u32,
     /// Bytes of names so far.
     pub(super) name_bytes: usize,
+    /// The results of a block that has several.
+    pub(super) results: Vec<ValueId>,
 }
 
 impl Lower {
@@ -89,6 +91,18 @@ impl Lower {
         mark
     }
 
+    /// As [`enter`](Self::enter), for a node that is applied to several sources: those after the first go by their
+    /// place, as in `x[1]`.
+    pub(super) fn enter_place(&mut self, name: &str, place: u32) -> usize {
+        let mark = self.enter(name, None);
+        if place > 0 && self.builder.is_named() {
+            self.prefix.push('[');
+            self.prefix.push_str(&place.to_string());
+            self.prefix.push(']');
+        }
+        mark
+    }
+
     /// Bytes of the name that nodes pushed now start with.
     pub(super) fn name_len(&self) -> usize {
         self.prefix.len()
@@ -97,6 +111,12 @@ impl Lower {
     /// Ends what [`enter`](Self::enter) began.
     pub(super) fn leave(&mut self, mark: usize) {
         self.prefix.truncate(mark);
+    }
+
+    /// Says that the block has several results, which `x[0]`, `x[1]` and so on name; what it returns is the last.
+    pub fn results(&mut self, values: &[ValueId]) {
+        self.results.clear();
+        self.results.extend_from_slice(values);
     }
 
     /// The shape of a value.

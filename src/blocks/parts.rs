@@ -109,7 +109,7 @@ impl<'p> Parts<'p> {
     pub fn of(program: &'p Program) -> Option<Self> {
         let ast = program.space().ast();
         let last = program.net.nodes.len().checked_sub(1)?;
-        if ast.inputs.len() != 1 || ast.outputs.as_slice() != [last as u32] {
+        if ast.inputs.len() != 1 || ast.outputs.as_slice() != [Source::Node(last as u32)] {
             return None;
         }
         let mut maker = Maker {
@@ -217,7 +217,7 @@ impl<'p> Maker<'p> {
             let (Some(node), Some(range)) = (nodes.get(end), nodes.get(..=end)) else {
                 return None;
             };
-            parts.push(if first == end && node.from.len() == 1 {
+            parts.push(if first == end && node.from.len() == 1 && !node.over {
                 self.node(node, place)?
             } else {
                 let stretch = Stretch {
@@ -387,8 +387,8 @@ fn reads(node: &Node) -> usize {
     let own = node.from.iter().map(|source| match source {
         Source::Input(_) | Source::AllInputs => 0,
         Source::Node(k) => *k as usize + 1,
-        // copies but the last come before what a cut lets through
-        Source::Copies(k) => *k as usize,
+        // results but the last come before what a cut lets through
+        Source::Copies(k) | Source::Copy(k, _) => *k as usize,
     });
     let own = own.min().unwrap_or(0);
     match &node.kind {

@@ -33,7 +33,8 @@ impl Program {
                 checker.body(&block.body)
             })
             .collect();
-        let net = checker.body(&ast.net);
+        let mut net = checker.body(&ast.net);
+        checker.keep(&mut net.nodes, &ast.outputs);
         checker.problems.into_result(())?;
         Ok(Self {
             space: space.clone(),
@@ -60,10 +61,11 @@ pub(super) struct Node {
     pub origin: Origin,
     pub name: Box<str>,
     pub from: Box<[Source]>,
+    pub over: bool,
     pub from_origin: Origin,
     pub when: Option<Condition>,
     pub repeat: Option<Repeat>,
-    /// Whether a later node names all copies of this one.
+    /// Whether something names the results of this one by their places.
     pub keep_copies: bool,
     pub kind: Kind,
 }

@@ -1,6 +1,7 @@
 //! From an assignment to a graph: one pass over the resolved nodes. Without names it makes no string, reads no JSON,
 //! and allocates nothing but the graph itself, whose memory the next one takes over.
 
+mod lists;
 mod part;
 pub(super) mod shipped;
 mod trial;
@@ -50,6 +51,8 @@ pub struct Scratch {
     copies: Vec<u32>,
     results: Vec<Done>,
     kept: Vec<ValueId>,
+    list: List,
+    output_names: Vec<String>,
 }
 
 impl Scratch {
@@ -58,6 +61,8 @@ impl Scratch {
         self.copies.clear();
         self.results.clear();
         self.kept.clear();
+        self.list = List::default();
+        self.output_names.clear();
     }
 
     /// The last graph, taken out; its memory goes with it.
@@ -123,35 +128,37 @@ impl Program {
             }
         };
         if named {
-            let (inputs, outputs) = self.value_names();
-            builder.label(inputs, outputs, self.space.ast().origins.clone());
+            let ast = self.space.ast();
+            let inputs = ast.inputs.iter().map(|i| i.name.to_string()).collect();
+            let outputs = std::mem::take(&mut scratch.output_names);
+            builder.label(inputs, outputs, ast.origins.clone());
         }
         scratch.graph = builder.finish(outputs.as_slice());
         Ok(&scratch.graph)
-    }
-
-    /// Names of inputs and outputs.
-    fn value_names(&self) -> (Vec<String>, Vec<String>) {
-        let ast = self.space.ast();
-        let inputs = ast.inputs.iter().map(|i| i.name.to_string()).collect();
-        let node = |k: &u32| self.net.nodes.get(*k as usize);
-        let outputs = ast.outputs.iter().filter_map(node);
-        let ids = |n: &Node| match ast.outputs.len() {
-            1 if n.name.parse::<u32>().is_ok() => "output".to_owned(),
-            _ => n.name.to_string(),
-        };
-        (inputs, outputs.map(ids).collect())
     }
 }
 
 type Outcome<T> = Result<T, Box<Diagnostic>>;
 
-/// The result of a node, and where the results of its copies are kept.
+/// Where in the kept values those of a list are.
+#[derive(Clone, Copy, Debug, Default)]
+struct List {
+    first: u32,
+    count: u32,
+}
+
+/// The result of a node, and all of them where it has several.
 #[derive(Clone, Copy, Debug)]
 struct Done {
     value: ValueId,
-    first: u32,
-    count: u32,
+    list: List,
+}
+
+impl Done {
+    fn one(value: ValueId) -> Self {
+        let list = List::default();
+        Self { value, list }
+    }
 }
 
 /// What names and numbers of copies mean at a place.
@@ -201,13 +208,7 @@ impl<'p> Walk<'p, '_> {
         }
         let base = self.scratch.results.len();
         self.nodes(&program.net, inputs.as_slice(), &frame)?;
-        let mut outputs = Values::new();
-        for output in &ast.outputs {
-            if let Some(done) = self.scratch.results.get(base + *output as usize) {
-                outputs.push(done.value);
-            }
-        }
-        Ok(outputs)
+        self.outputs(base)
     }
 
     /// The scope of the net, its variables evaluated.
@@ -266,7 +267,7 @@ impl<'p> Walk<'p, '_> {
         self.nodes(body, inputs, frame)?;
         let last = self.scratch.results.last().map(|done| done.value);
         self.scratch.results.truncate(base);
-        self.scratch.kept.truncate(kept);
+        self.settle(kept);
         self.depth -= 1;
         last.or_else(|| inputs.first().copied())
             .ok_or_else(|| self.place(frame, origin).no_input())
@@ -316,8 +317,17 @@ impl<'p> Walk<'p, '_> {
                 }
                 Source::Copies(k) => {
                     if let Some(done) = done(k) {
-                        let range = done.first as usize..(done.first + done.count) as usize;
-                        found.extend(self.scratch.kept.get(range).unwrap_or(&[]));
+                        found.extend(self.listed(done.list));
+                    }
+                }
+                Source::Copy(k, place) => {
+                    let list = done(k).map(|done| done.list).unwrap_or_default();
+                    match self.listed(list).get(place as usize) {
+                        Some(x) => found.push(*x),
+                        None => {
+                            let at = self.place(frame, node.from_origin);
+                            return Err(at.missing_result(place, list.count));
+                        }
                     }
                 }
             }
@@ -343,14 +353,10 @@ impl<'p> Walk<'p, '_> {
         let mut given = Values::new();
         self.gather(node, inputs, base, frame, &mut given)?;
         let first = given.as_slice().first().copied();
-        let nothing_kept = |value| Done {
-            value,
-            first: 0,
-            count: 0,
-        };
+        self.scratch.list = List::default();
         let passed = |walk: &Self| {
             first
-                .map(nothing_kept)
+                .map(Done::one)
                 .ok_or_else(|| walk.place(frame, node.origin).no_input())
         };
         if let Some(when) = &node.when {
@@ -364,11 +370,18 @@ impl<'p> Walk<'p, '_> {
                 }
             }
         }
+        if node.over {
+            return self.over(node, given.as_slice(), frame);
+        }
         let Some(repeat) = &node.repeat else {
             let mark = self.lower.enter(&node.name, None);
             let value = self.one(node, given.as_slice(), frame)?;
             self.lower.leave(mark);
-            return Ok(self.keep(node, value, nothing_kept(value)));
+            let list = self.scratch.list;
+            return Ok(match list.count {
+                0 => self.keep(node, value, list),
+                _ => Done { value, list },
+            });
         };
         let count = self.scalar(&repeat.count, frame, None, repeat.origin, "repeat")?;
         let most = repeat
@@ -385,13 +398,13 @@ impl<'p> Walk<'p, '_> {
         let Some(mut value) = first else {
             return passed(self);
         };
-        let mut done = nothing_kept(value);
+        let mut done = Done::one(value);
         for k in 0..count {
             let mut inner = Frame {
                 i: Some(i64::from(k)),
                 ..*frame
             };
-            let around = self.scratch.copies.len();
+            let (around, kept) = (self.scratch.copies.len(), self.scratch.kept.len());
             if repeat.vary.is_some() {
                 self.scratch.copies.push(k);
             }
@@ -401,26 +414,12 @@ impl<'p> Walk<'p, '_> {
             value = self.one(node, given.as_slice(), &inner)?;
             self.lower.leave(mark);
             self.scratch.copies.truncate(around);
-            done = self.keep(node, value, Done { value, ..done });
+            // the list of a repeated node is that of its copies, each by its last result
+            self.scratch.kept.truncate(kept);
+            done = self.keep(node, value, done.list);
         }
+        self.scratch.list = List::default();
         Ok(done)
-    }
-
-    /// Remembers a copy's result where a later node names all copies.
-    fn keep(&mut self, node: &Node, value: ValueId, done: Done) -> Done {
-        if !node.keep_copies {
-            return done;
-        }
-        let first = match done.count {
-            0 => self.scratch.kept.len() as u32,
-            _ => done.first,
-        };
-        self.scratch.kept.push(value);
-        Done {
-            value,
-            first,
-            count: done.count + 1,
-        }
     }
 
     /// One copy of a node.
@@ -441,7 +440,11 @@ impl<'p> Walk<'p, '_> {
                     self.lower.builder.origin = node.origin.0;
                 }
                 let before = self.lower.builder.len();
+                self.lower.results.clear();
                 let made = (def.lower)(&mut self.lower, &Args::new(&values), inputs);
+                if !self.lower.results.is_empty() {
+                    self.take_results();
+                }
                 if self.lower.builder.is_named() {
                     let made = self.lower.builder.len() - before;
                     self.lower.name_bytes += made * self.lower.name_len();
@@ -491,7 +494,7 @@ impl<'p> Walk<'p, '_> {
                 self.deeper(frame, node.origin)?;
                 let (base, kept) = (self.scratch.results.len(), self.scratch.kept.len());
                 let done = self.node(option, inputs, base, frame)?;
-                self.scratch.kept.truncate(kept);
+                self.settle(kept);
                 self.depth -= 1;
                 Ok(done.value)
             }

@@ -3,6 +3,7 @@
 use super::ops::Op;
 use super::shape::{Shape, ShapeError};
 use crate::base::path::JsonPath;
+use std::ops::Range;
 
 /// A value of a graph: the output of the node with this number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -325,24 +326,24 @@ impl GraphBuilder {
         Ok(())
     }
 
-    /// Gives the nodes from `again` on the parameters of the nodes from `first` to `again`: the first that learns those
-    /// of the first that learns there, and so on.
+    /// Gives the nodes from `again` on the parameters of those in `first`: the first that learns those of the first that
+    /// learns there, and so on.
     ///
     /// # Errors
     /// Where they do not fit, or there are more of one than of the other.
-    pub fn share_all(&mut self, first: usize, again: usize) -> Result<(), ShapeError> {
+    pub fn share_all(&mut self, first: Range<usize>, again: usize) -> Result<(), ShapeError> {
         let end = self.len();
         let learner = |graph: &Graph, from: usize, to: usize| {
             (from..to).find(|at| graph.nodes.get(*at).is_some_and(|n| n.op.learns()))
         };
-        let (mut left, mut right) = (first, again);
+        let (mut left, mut right) = (first.start, again);
         loop {
-            let next = learner(&self.graph, left, again).zip(learner(&self.graph, right, end));
+            let next = learner(&self.graph, left, first.end).zip(learner(&self.graph, right, end));
             let Some((owner, id)) = next else { break };
             self.share(ValueId(id as u32), ValueId(owner as u32))?;
             (left, right) = (owner + 1, id + 1);
         }
-        let alone = learner(&self.graph, left, again).or(learner(&self.graph, right, end));
+        let alone = learner(&self.graph, left, first.end).or(learner(&self.graph, right, end));
         match alone {
             None => Ok(()),
             Some(at) => Err(ShapeError::LoneWeights {

@@ -42,8 +42,8 @@ pub struct Ast {
     pub blocks: Vec<Declared>,
     /// The net.
     pub net: Body,
-    /// Nodes of `net` that are its outputs: those `outputs` names, else the last.
-    pub outputs: Vec<u32>,
+    /// What of `net` is its outputs: what `outputs` names, else the last node.
+    pub outputs: Vec<Source>,
     /// Texts of all words, keys and names of ops and blocks.
     pub words: Words,
     /// Paths of all places that an [`Origin`] can name.
@@ -98,12 +98,15 @@ pub enum Source {
     Input(u32),
     /// All inputs of the body (`in[*]`): what the first node takes where it names nothing.
     AllInputs,
-    /// The result of an earlier node of this body (the last copy of a repeated one). A node that names nothing has the
+    /// The result of an earlier node of this body (the last where it has several, as of a repeated one). A node that names nothing has the
     /// node before here.
     Node(u32),
-    /// The results of all copies of an earlier node of this body, in order (`x[*]`). The one result where it has no
-    /// `repeat`; none where its `when` is false or its `repeat` is 0.
+    /// All results of an earlier node of this body, in order (`x[*]`): of all copies of a repeated one, of all sources
+    /// of one with `over`, of a block that has several or of what a body ends in. Else the one result; none where its
+    /// `when` is false or its `repeat` is 0.
     Copies(u32),
+    /// Of these, the one at this place (`x[1]`).
+    Copy(u32, u32),
 }
 
 /// One node of a body.
@@ -117,6 +120,9 @@ pub struct Node {
     pub id: Option<Box<str>>,
     /// Its inputs, at least one.
     pub from: Vec<Source>,
+    /// Whether the node is applied to each of them by itself, with one set of weights (`"over"` in the place of
+    /// `"from"`). Such a node has no `repeat`.
+    pub over: bool,
     /// Where `from` stands; the node where it has none.
     pub from_origin: Origin,
     /// Where false, the node passes its first input through, whatever its `repeat`.

@@ -133,9 +133,10 @@ impl Binder<'_> {
             let count = node.repeat.as_ref().map(|r| &r.count);
             let (key, bound) = match (key.as_str(), &node.kind, count) {
                 ("as", ..) | ("weights", Kind::Choice { .. }, _) => continue,
-                ("id" | "from" | "when" | "vary" | "doc" | "comment" | "op" | "block", ..) => {
-                    (&**key, value.clone())
-                }
+                (
+                    "id" | "from" | "over" | "when" | "vary" | "doc" | "comment" | "op" | "block",
+                    ..,
+                ) => (&**key, value.clone()),
                 ("repeat", _, Some(count)) => ("repeat", self.val(value, count, copies)),
                 ("body", Kind::Body(body), _) => ("body", self.body(value, body, copies)),
                 ("choice", Kind::Choice { hole, options }, _) => (

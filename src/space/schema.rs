@@ -11,6 +11,14 @@ pub fn schema(signatures: &[Signature]) -> Value {
     defs.insert("expression".into(), json!({"type": "string", "pattern": "^=", "description": "An expression, as in \"=2*w + 16\"."}));
     defs.insert("condition".into(), json!({"type": "string", "minLength": 1, "pattern": "^[^=]", "description": "An expression that is true or false, bare."}));
     defs.insert(
+        "sources".into(),
+        json!({"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]}),
+    );
+    defs.insert(
+        "result".into(),
+        json!({"type": "string", "pattern": r"^[A-Za-z][A-Za-z0-9_-]*(\[(\*|0|[1-9][0-9]{0,2})\])?$"}),
+    );
+    defs.insert(
         "name".into(),
         json!({"type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_-]*$", "maxLength": 64}),
     );
@@ -92,7 +100,7 @@ pub fn schema(signatures: &[Signature]) -> Value {
             "budgets": {"type": "object", "additionalProperties": {"type": "number", "exclusiveMinimum": 0}},
             "blocks": {"type": "object", "propertyNames": {"$ref": "#/$defs/name"}, "additionalProperties": {"$ref": "#/$defs/declared"}},
             "net": {"$ref": "#/$defs/body"},
-            "outputs": {"type": "array", "minItems": 1, "maxItems": 64, "items": {"$ref": "#/$defs/name"}},
+            "outputs": {"type": "array", "minItems": 1, "maxItems": 64, "items": {"$ref": "#/$defs/result"}},
         },
         "$defs": defs,
     })
@@ -209,7 +217,8 @@ fn common() -> Map<String, Value> {
     let members = json!({
         "id": {"$ref": "#/$defs/name"},
         "as": {"$ref": "#/$defs/name"},
-        "from": {"anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]},
+        "from": {"$ref": "#/$defs/sources"},
+        "over": {"$ref": "#/$defs/sources"},
         "when": {"$ref": "#/$defs/condition"},
         "repeat": {"$ref": "#/$defs/count"},
         "vary": {"type": "boolean"},
@@ -250,6 +259,7 @@ fn node(signatures: &[Signature]) -> Value {
             "doc": {"type": "string"}, "comment": {"type": "string"},
         }}}),
         json!({"if": has("vary"), "then": has("repeat")}),
+        json!({"if": has("over"), "then": {"properties": {"from": false, "repeat": false}}}),
     ];
     for signature in signatures {
         let key = key_of(signature.kind);

@@ -99,13 +99,9 @@ impl<'p> Walk<'p, '_> {
             .map_err(|error| self.place(&frame, Origin(0)).block("input", None, &error))?;
         let mut value = input;
         // what lies before the stretch is read through the cut only
-        let before = Done {
-            value,
-            first: 0,
-            count: 0,
-        };
+        let before = Done::one(value);
         let reads = |source: &Source| match source {
-            Source::Node(k) | Source::Copies(k) => *k as usize + 1,
+            Source::Node(k) | Source::Copies(k) | Source::Copy(k, _) => *k as usize + 1,
             Source::Input(_) | Source::AllInputs => 0,
         };
         let nodes = stretch.nodes.get(stretch.first..).unwrap_or(&[]);

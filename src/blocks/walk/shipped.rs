@@ -34,7 +34,10 @@ pub(in crate::blocks) fn shipped(
         shipped: true,
     };
     let result = walk.root(block, args, inputs);
+    let list = walk.scratch.list;
     *l = std::mem::take(&mut walk.lower);
+    let range = list.first as usize..(list.first + list.count) as usize;
+    l.results(scratch.kept.get(range).unwrap_or(&[]));
     l.inner = Some(scratch);
     result
 }

@@ -13,7 +13,7 @@ mod params;
 mod repeat;
 mod vars;
 
-use super::ast::{Ast, Body, Condition, Declared, Input, Origin, Val, Var};
+use super::ast::{Ast, Body, Condition, Declared, Input, Origin, Source, Val, Var};
 use super::decision::{Assignment, Decision, Guard, Need, Step};
 use super::{FORMAT, MAX_TEXT, Space, locate, sample};
 use crate::base::diag::{Diagnostic, Diagnostics, Location, nearest};
@@ -437,11 +437,11 @@ impl Parser {
         self.body(net, &path, &env, &inputs)
     }
 
-    /// Positions of the nodes that are outputs.
-    fn outputs(&mut self, top: &Map<String, Value>, net: &Body) -> Vec<u32> {
+    /// What `outputs` names.
+    fn outputs(&mut self, top: &Map<String, Value>, net: &Body) -> Vec<Source> {
         let path = JsonPath::root().key("outputs");
         let Some(value) = top.get("outputs") else {
-            return vec![net.nodes.len().saturating_sub(1) as u32];
+            return vec![Source::Node(net.nodes.len().saturating_sub(1) as u32)];
         };
         let Some(list) = value.as_array().filter(|l| !l.is_empty()) else {
             self.error(
@@ -463,26 +463,36 @@ impl Parser {
         let mut found = Vec::new();
         for (k, item) in list.iter().enumerate() {
             let path = path.index(k);
-            let position = |id: &str| net.nodes.iter().position(|n| n.id.as_deref() == Some(id));
-            match item.as_str().map(|id| (id, position(id))) {
-                Some((id, Some(at))) if found.contains(&(at as u32)) => {
-                    self.error(&path, format!("{id:?} is named twice"));
-                }
-                Some((_, Some(at))) => found.push(at as u32),
-                Some((id, None)) => {
-                    let ids = net.nodes.iter().filter_map(|n| n.id.as_deref());
-                    let near = nearest(id, ids.take(forms::MAX_LOOKED_THROUGH));
-                    let hint = near.map(|near| format!("did you mean {near:?}?"));
-                    self.error_hint(
-                        &path,
-                        format!("the net has no node with the id {id:?}"),
-                        hint,
-                    );
-                }
-                None => self.error(
-                    &path,
-                    format!("an output is the id of a node, not {}", kind_of(item)),
-                ),
+            let Some(text) = item.as_str() else {
+                let kind = kind_of(item);
+                self.error(&path, format!("an output is the id of a node, not {kind}"));
+                continue;
+            };
+            let (id, inside) = node::split_place(text);
+            let position = net.nodes.iter().position(|n| n.id.as_deref() == Some(id));
+            let Some(at) = position else {
+                let ids = net.nodes.iter().filter_map(|n| n.id.as_deref());
+                let near = nearest(id, ids.take(forms::MAX_LOOKED_THROUGH));
+                let hint = near.map(|near| format!("did you mean {near:?}?"));
+                let message = format!("the net has no node with the id {id:?}");
+                self.error_hint(&path, message, hint);
+                continue;
+            };
+            let at = at as u32;
+            let source = match inside {
+                None => Some(Source::Node(at)),
+                Some(inside) => node::result_at(at, inside).or_else(|| self.no_result(text, &path)),
+            };
+            let same = |a: &Source, b: &Source| match (a, b) {
+                (Source::Copies(a), Source::Copy(b, _)) => a == b,
+                (Source::Copy(a, _), Source::Copies(b)) => a == b,
+                (a, b) => a == b,
+            };
+            let Some(source) = source else { continue };
+            if found.iter().any(|before| same(before, &source)) {
+                self.error(&path, format!("{text:?} is named twice"));
+            } else {
+                found.push(source);
             }
         }
         found

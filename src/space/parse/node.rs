@@ -15,7 +15,9 @@ use std::rc::Rc;
 const KINDS: [&str; 5] = ["op", "block", "body", "choice", "each"];
 
 /// Keys that any node may have. None of them can name a parameter.
-pub(super) const COMMON: [&str; 7] = ["id", "from", "when", "repeat", "vary", "doc", "comment"];
+pub(super) const COMMON: [&str; 8] = [
+    "id", "from", "over", "when", "repeat", "vary", "doc", "comment",
+];
 
 /// True for a key that means something in every node.
 pub(super) fn is_reserved(key: &str) -> bool {
@@ -38,6 +40,23 @@ struct Seat {
     index: usize,
     /// True for an option of a choice.
     option: bool,
+}
+
+/// `x[1]` as `x` and `1`.
+pub(super) fn split_place(text: &str) -> (&str, Option<&str>) {
+    match text.strip_suffix(']').and_then(|t| t.rsplit_once('[')) {
+        Some((name, inside)) => (name, Some(inside)),
+        None => (text, None),
+    }
+}
+
+/// The result of `node` that stands in brackets.
+pub(super) fn result_at(node: u32, inside: &str) -> Option<Source> {
+    match (inside, inside.parse::<u32>()) {
+        ("*", _) => Some(Source::Copies(node)),
+        (_, Ok(k)) if k < 1000 && inside == k.to_string() => Some(Source::Copy(node, k)),
+        _ => None,
+    }
 }
 
 /// The id of a node as written; of an `each` the one that all its items have.
@@ -150,6 +169,15 @@ impl Parser {
             self.text_of(object, path, key);
         }
         let id = self.id(object, path);
+        let over = object.contains_key("over");
+        for key in ["from", "repeat"] {
+            if over && object.contains_key(key) {
+                let hint = "put the node into a body of its own: {\"over\": …, \"body\": [{…}]}";
+                let hint = (key == "repeat").then(|| hint.to_owned());
+                let message = format!("\"over\" and {key:?} stand in one node");
+                self.error_hint(&path.key(key), message, hint);
+            }
+        }
         let (from, from_origin) = self.sources(object, path, siblings, seat);
         let (when, inside) = self.when(object, path, env);
         let (repeat, inside) = self.repeat(object, path, &inside);
@@ -177,6 +205,7 @@ impl Parser {
             name,
             id,
             from: from?,
+            over,
             from_origin,
             when,
             repeat,
@@ -210,7 +239,7 @@ impl Parser {
             parser.node(item, path, env, siblings, seat)
         })?;
         let first = nodes.first()?;
-        let (name, from) = (first.name.clone(), first.from.clone());
+        let (name, from, over) = (first.name.clone(), first.from.clone(), first.over);
         let id = first
             .id
             .clone()
@@ -222,6 +251,7 @@ impl Parser {
             name,
             id,
             from,
+            over,
             from_origin: origin,
             when: None,
             repeat: None,
@@ -415,8 +445,13 @@ impl Parser {
             Some(before) => Source::Node(before as u32),
             None => Source::AllInputs,
         };
-        let at = path.key("from");
-        let (texts, single) = match object.get("from") {
+        let key = if object.contains_key("over") {
+            "over"
+        } else {
+            "from"
+        };
+        let at = path.key(key);
+        let (texts, single) = match object.get(key) {
             None => {
                 let origin = self.origin(path);
                 return (Some(vec![before]), origin);
@@ -425,7 +460,7 @@ impl Parser {
             Some(text @ Value::String(_)) => (std::slice::from_ref(text), true),
             Some(other) => {
                 let message = format!(
-                    "\"from\" names a node or a list of nodes, not {}",
+                    "{key:?} names a node or a list of nodes, not {}",
                     kind_of(other)
                 );
                 self.error(&at, message);
@@ -452,6 +487,13 @@ impl Parser {
         (sources.filter(|s| !s.is_empty()), origin)
     }
 
+    pub(super) fn no_result<T>(&mut self, text: &str, at: &JsonPath) -> Option<T> {
+        let hint =
+            "the results of a node that has several are \"x[0]\", \"x[1]\", all of them \"x[*]\"";
+        self.error_hint(at, format!("{text:?} names no result"), Some(hint.into()));
+        None
+    }
+
     fn source(
         &mut self,
         text: &str,
@@ -459,10 +501,7 @@ impl Parser {
         siblings: &Siblings<'_>,
         seat: Seat,
     ) -> Option<Source> {
-        let (name, suffix) = match text.strip_suffix(']').and_then(|t| t.rsplit_once('[')) {
-            Some((name, inside)) => (name, Some(inside)),
-            None => (text, None),
-        };
+        let (name, suffix) = split_place(text);
         if name == "in" {
             return match suffix.map(|s| (s, s.parse::<u32>())) {
                 None => Some(Source::Input(0)),
@@ -480,12 +519,10 @@ impl Parser {
         match (siblings.inputs.get(name), siblings.before.get(name), suffix) {
             (Some(input), _, None) => return Some(Source::Input(*input)),
             (_, Some(node), None) => return Some(Source::Node(*node)),
-            (_, Some(node), Some("*")) => return Some(Source::Copies(*node)),
-            (Some(_), ..) | (_, Some(_), _) => {
-                let hint = Some("all copies of a repeated node are \"x[*]\"".into());
-                self.error_hint(at, format!("{text:?} names no result"), hint);
-                return None;
+            (_, Some(node), Some(suffix)) => {
+                return result_at(*node, suffix).or_else(|| self.no_result(text, at));
             }
+            (Some(_), ..) => return self.no_result(text, at),
             (None, None, _) => {}
         }
         let later = siblings.all.get(name).is_some_and(|at| *at >= seat.index);
