@@ -49,6 +49,12 @@ shipped![
     "esp",
     "eesp_a",
     "fire",
+    "retina_head",
+    "ssd_head",
+    "lraspp_head",
+    "pyramid_pool",
+    "gated_conv",
+    "espnet_v2_decoder",
 ];
 
 /// Where a name stands in the list.

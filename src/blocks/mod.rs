@@ -34,6 +34,7 @@ mod eca;
 mod eesp;
 mod eesp_down;
 mod ese;
+mod fpn;
 mod g_ghost_host;
 mod g_ghost_stage;
 mod ops;

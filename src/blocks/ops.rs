@@ -513,6 +513,23 @@ pub(super) static PAD: BlockDef = op(
     r#"{"op": "pad", "bottom": 1, "right": 1}"#,
 );
 
+pub(super) static LIST: BlockDef = op(
+    "list",
+    "Its inputs as its results: x[0], x[1] and so on. What a body or a declared block ends in that gives several values. \
+     It computes nothing.",
+    "[c_k, h_k, w_k] x n -> the same",
+    &[],
+    |l, _, inputs| {
+        l.results(inputs);
+        let none = LowerErrorKind::Inputs {
+            takes: "1 or more",
+            got: 0,
+        };
+        inputs.last().copied().ok_or(none.into())
+    },
+    r#"{"op": "list", "from": ["in", "in"]}"#,
+);
+
 pub(super) static ZERO: BlockDef = op(
     "zero",
     "Zeros of the input's shape: the edge that is not there in cell-based spaces.",

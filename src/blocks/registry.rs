@@ -3,8 +3,8 @@
 use super::args::Args;
 use super::lower::{Lower, LowerError};
 use super::{
-    activation, classifier, conv_bn_act, eca, eesp, eesp_down, ese, g_ghost_stage, library, ops,
-    osa, pick, regnetx_block, se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
+    activation, classifier, conv_bn_act, eca, eesp, eesp_down, ese, fpn, g_ghost_stage, library,
+    ops, osa, pick, regnetx_block, se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
 };
 use crate::ir::ValueId;
 use crate::space::signature::{Literal, NodeKind, ParamDef, ParamKind, Signature};
@@ -83,6 +83,7 @@ pub static OPS: &[&BlockDef] = &[
     &ops::PAD,
     &ops::GATHER,
     &ops::CHANNEL_CONV,
+    &ops::LIST,
     &ops::ZERO,
 ];
 
@@ -100,6 +101,7 @@ pub static BLOCKS: &[&BlockDef] = &[
     &eesp_down::DEF,
     &shuffle_v1_unit::DEF,
     &shuffle_v2_unit::DEF,
+    &fpn::DEF,
     &classifier::DEF,
     &activation::DEF,
     &pick::DEF,

@@ -192,6 +192,10 @@ impl Expr {
                         let (a, b) = (next()?, next()?);
                         floor_div(a, b).map_err(fail)
                     }
+                    Function::Gcd => {
+                        let (a, b) = (next()?, next()?);
+                        gcd(a, b).map_err(fail)
+                    }
                     Function::MakeDivisible => {
                         let (x, step) = (next()?, next()?);
                         let least = if count == 3 { next()? } else { step };
@@ -352,6 +356,17 @@ fn floor_div(a: Scalar, b: Scalar) -> Outcome {
     Ok(Scalar::Int(quotient - i64::from(down)))
 }
 
+/// The largest whole number that divides both; of 0 and `a` it is `a`.
+fn gcd(a: Scalar, b: Scalar) -> Outcome {
+    let (mut a, mut b) = (int(a)?.unsigned_abs(), int(b)?.unsigned_abs());
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    i64::try_from(a)
+        .map(Scalar::Int)
+        .map_err(|_| EvalErrorKind::Overflow)
+}
+
 /// The nearest multiple of `step` that is at least `least` and not below nine tenths of `x`.
 ///
 /// # Source
@@ -507,6 +522,14 @@ impl Expr {
                         Some(Interval {
                             low: corners.low.floor(),
                             high: corners.high.floor(),
+                        })
+                    }
+                    // where both are from 1 on, at most the smaller
+                    Function::Gcd => {
+                        let (a, b) = (one(0)?, one(1)?);
+                        (a.low >= 1.0 && b.low >= 1.0).then_some(Interval {
+                            low: 1.0,
+                            high: a.high.min(b.high),
                         })
                     }
                     Function::MakeDivisible => {

@@ -144,11 +144,12 @@ pub(super) enum Function {
     Log,
     Pow,
     Div,
+    Gcd,
     MakeDivisible,
 }
 
 /// Name, function, fewest and most arguments, and those in words.
-const FUNCTIONS: [(&str, Function, usize, usize, &str); 10] = [
+const FUNCTIONS: [(&str, Function, usize, usize, &str); 11] = [
     ("min", Function::Min, 2, 16, "2 to 16 arguments"),
     ("max", Function::Max, 2, 16, "2 to 16 arguments"),
     ("floor", Function::Floor, 1, 1, "1 argument"),
@@ -158,6 +159,7 @@ const FUNCTIONS: [(&str, Function, usize, usize, &str); 10] = [
     ("log", Function::Log, 1, 1, "1 argument"),
     ("pow", Function::Pow, 2, 2, "2 arguments"),
     ("div", Function::Div, 2, 2, "2 arguments"),
+    ("gcd", Function::Gcd, 2, 2, "2 arguments"),
     (
         "make_divisible",
         Function::MakeDivisible,

@@ -134,7 +134,8 @@ impl Draw {
         let mut node = self.node.clone();
         node.insert("id".to_owned(), "it".into());
         net.push(node.into());
-        json!({"format": "blocksmith/1", "name": "draw", "input": self.input, "net": net})
+        // all of its results
+        json!({"format": "blocksmith/1", "name": "draw", "input": self.input, "net": net, "outputs": ["it[*]"]})
             .to_string()
     }
 

@@ -17,6 +17,7 @@ mod library;
 mod naive;
 mod networks;
 mod oracle;
+mod over;
 mod parts;
 mod props;
 mod random;

@@ -78,11 +78,10 @@ fn every_entry_is_documented_and_its_example_lowers() {
             NodeKind::Block => "block",
         };
         assert_eq!(example[key], def.name);
-        let nodes = match def.name {
-            "linear" => format!(r#"{{"op": "flatten"}}, {}"#, def.example),
-            _ => def.example.to_owned(),
-        };
-        let graph = lower(&net(32, &nodes)).unwrap_or_else(|e| panic!("{}: {e}", def.name));
+        let graph = crate::draws::Draw::example(def);
+        let graph = graph
+            .lower()
+            .unwrap_or_else(|e| panic!("{}: {e}", def.name));
         let names: std::collections::HashSet<_> = graph.ids().map(|id| graph.name(id)).collect();
         assert_eq!(
             names.len(),
