@@ -1,8 +1,11 @@
 //! Hostile documents: whatever comes, there is a space or there are diagnostics, soon and in little memory.
 
+use crate::over::SEARCHED;
 use crate::space::{LITE, MIXED, SINK, space};
 use blocksmith::base::rng::stream;
+use blocksmith::blocks::{Names, Program};
 use blocksmith::expr::Scalar;
+use blocksmith::ir::verify;
 use blocksmith::space::{Arch, Assignment, Space};
 use proptest::prelude::*;
 
@@ -82,6 +85,11 @@ fn try_all(text: &str) {
         return;
     };
     assert!(space.is_valid(&a));
+    if let Ok(program) = Program::compile(&space)
+        && let Ok(graph) = program.lower(&a, Names::On)
+    {
+        assert_eq!(verify(&graph), Ok(()), "{text}");
+    }
     let json = space.assignment_to_json(&a);
     assert_eq!(
         space.assignment_from_json(&json).ok().as_ref(),
@@ -123,6 +131,10 @@ fn mutated(base: &str, changes: &[(usize, usize)]) -> String {
         "\"repeat\"",
         "\"when\"",
         "\"in[*]\"",
+        "\"over\"",
+        "\"fpn[1]\"",
+        "\"head[*]\"",
+        "\"list\"",
         "[[1]]",
         "\"\\u0000\"",
     ];
@@ -168,8 +180,8 @@ proptest! {
     }
 
     #[test]
-    fn any_mutant(which in 0..3usize, changes in prop::collection::vec((any::<usize>(), any::<usize>()), 1..4)) {
-        try_all(&mutated([MIXED, LITE, SINK][which], &changes));
+    fn any_mutant(which in 0..4usize, changes in prop::collection::vec((any::<usize>(), any::<usize>()), 1..4)) {
+        try_all(&mutated([MIXED, LITE, SINK, SEARCHED][which], &changes));
     }
 
     #[test]

@@ -323,3 +323,43 @@ fn a_searched_backbone_takes_a_head() {
     }
     assert!(seen.len() > 10);
 }
+
+/// Lists of lists, and weights shared ever again: refused before they take time or memory.
+#[test]
+fn lists_that_grow_end() {
+    let doubled = |last: &str| {
+        let mut nodes = vec![r#"{"id": "x0", "op": "list", "from": ["in", "in"]}"#.to_owned()];
+        for k in 0..60 {
+            let list = format!(
+                r#"{{"id": "x{}", "op": "list", "from": ["x{k}[*]", "x{k}[*]"]}}"#,
+                k + 1
+            );
+            nodes.push(list);
+        }
+        nodes.push(last.to_owned());
+        nodes.join(",")
+    };
+    let mut nested = r#"{"over": ["in", "in"], "op": "prelu"}"#.to_owned();
+    for _ in 0..40 {
+        nested = format!(r#"{{"over": ["in", "in"], "body": [{nested}]}}"#);
+    }
+    for (net, told) in [
+        (doubled(r#"{"op": "relu"}"#), "steps"),
+        (nested, "more than"),
+        (
+            r#"{"id": "r", "op": "relu", "repeat": 190000}, {"over": "r[*]", "repeat": 3, "op": "prelu"}"#.to_owned(),
+            "stand in one node",
+        ),
+        (
+            r#"{"id": "r", "op": "relu", "repeat": 150000}, {"over": "r[*]", "op": "prelu"}"#.to_owned(),
+            "more than 200000 nodes",
+        ),
+    ] {
+        let text = format!(r#"{{"format": "blocksmith/1", "input": [3, 8, 8], "net": [{net}]}}"#);
+        let start = std::time::Instant::now();
+        let message = lower(&text).unwrap_err();
+        assert!(message.contains(told), "{message}");
+        // a hang, not a time
+        assert!(start.elapsed().as_secs() < 60);
+    }
+}
