@@ -108,7 +108,7 @@ fn try_all(text: &str) {
 
 /// A valid document with some of its tokens replaced by others of it or by nasty ones.
 fn mutated(base: &str, changes: &[(usize, usize)]) -> String {
-    const NASTY: [&str; 24] = [
+    const NASTY: [&str; 28] = [
         "0",
         "-1",
         "1e308",
