@@ -25,7 +25,7 @@ fn program() -> Program {
 /// A device that covers every kind of kernel, so that none is skipped.
 fn device(name: &str, rules: FuseRules) -> DeviceModel {
     let mut profile = Profile::parse(BUILT_IN[0].text, name).unwrap();
-    let rates = Rates::from_array([1e-10, 0.0, 2e-10, 3e-10, 0.0, 1e-10, 5e-6]);
+    let rates = Rates::from_array([1e-10, 0.0, 2e-10, 3e-10, 0.0, 1e-10, 5e-6, 0.0]);
     profile.name = name.into();
     profile.fuse = rules;
     profile.energy_constant_j = Some(1e-5);

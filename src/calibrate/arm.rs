@@ -1,18 +1,19 @@
 //! Profiles of Arm boards from the ncnn benchmark tables.
 //!
-//! A table has some twenty networks, too few for thirty rates. So the ratios between rates are first fitted over all
-//! tables of 64-bit Arm CPUs at once (each table with a scale of its own), and each board is then pulled towards them.
-//! When a network is held out, it is held out of both steps.
+//! A table has some twenty networks, too few for thirty rates. So all tables of Arm CPUs are fitted at once
+//! ([`joint`](super::joint)). When a network is held out, it is held out of all tables.
 
 use super::error::CalibrateError;
-use super::fit::{Fitted, LEVEL, Options, errors, fit, group_quantile, solve};
+use super::fit::{errors, seen, short};
+use super::gpu::known_with;
+use super::interval;
+use super::joint::{self, Belief, Columns, Joint, Row};
 use super::ops;
 use super::priors::{self, RateTable, Work};
 use super::sample::Sample;
-use crate::base::stats::median;
 use crate::base::table::Table;
-use crate::device::Quantity;
-use crate::fuse::{Kernel, KernelKind};
+use crate::device::{HeldOut, Known, Law, Rates, Seen, signature};
+use crate::fuse::{Kernel, KernelKind, WorkClass};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,7 +54,7 @@ const fn board(
 }
 
 /// The boards that ship.
-pub const BOARDS: [Board; 10] = [
+pub const BOARDS: [Board; 28] = [
     board(
         "pi5-ncnn",
         "Raspberry Pi 5 (Cortex-A76 2.4 GHz), 1 thread",
@@ -69,6 +70,14 @@ pub const BOARDS: [Board; 10] = [
         4,
         0,
         "fp16",
+    ),
+    board(
+        "pi3-ncnn",
+        "Raspberry Pi 3 Model B+ (Cortex-A53 1.4 GHz), 1 thread",
+        "Raspberry Pi 3 Model B+",
+        1,
+        0,
+        "fp32, bf16 storage",
     ),
     board(
         "pi3-ncnn-4t",
@@ -87,33 +96,49 @@ pub const BOARDS: [Board; 10] = [
         "fp32, bf16 storage",
     ),
     board(
-        "rk3399-ncnn-2t",
-        "Rockchip RK3399 (Cortex-A72 1.8 GHz), 2 threads",
-        "Rockchip RK3399 ",
-        2,
-        2,
+        "arduino-uno-q-ncnn-4t",
+        "Arduino UNO Q, QRB2210 (Cortex-A53 2.0 GHz), 4 threads",
+        "Arduino UNO Q",
+        4,
+        0,
         "fp32, bf16 storage",
     ),
     board(
-        "orangepi5-ncnn-4t",
-        "Orange Pi 5, RK3588S (Cortex-A76 2.4 GHz), 4 threads",
-        "OrangePi5, Rockchip RK3588s",
+        "orangepi-zero2-ncnn-4t",
+        "Orange Pi Zero 2, Allwinner H616 (Cortex-A53 1.5 GHz), 4 threads",
+        "OrangePi Zero 2",
         4,
-        2,
+        0,
+        "fp32, bf16 storage",
+    ),
+    board(
+        "radxa-zero3w-ncnn-4t",
+        "Radxa Zero 3W (Cortex-A55 1.4 GHz), 4 threads",
+        "Radxa Zero 3W",
+        4,
+        0,
         "fp16",
     ),
     board(
-        "jetson-orin-nano-ncnn",
-        "NVIDIA Jetson Orin Nano, CPU, 1 thread",
-        "NVIDIA Jetson Orin Nano",
+        "rock3a-ncnn",
+        "Rock 3A, Rockchip RK3568 (Cortex-A55 2.0 GHz), 1 thread",
+        "Rock3A",
         1,
         0,
         "fp16",
     ),
     board(
-        "snapdragon8gen2-ncnn-4t",
-        "Qualcomm Snapdragon 8 Gen 2, big cores, 4 threads",
-        "Qualcomm SM8550-AB",
+        "rock3a-ncnn-4t",
+        "Rock 3A, Rockchip RK3568 (Cortex-A55 2.0 GHz), 4 threads",
+        "Rock3A",
+        4,
+        0,
+        "fp16",
+    ),
+    board(
+        "avaota-t527-ncnn-4t",
+        "Avaota Aim T527, Allwinner T527 (Cortex-A55 2.2 GHz), big cores, 4 threads",
+        "Avaota Aim T527",
         4,
         2,
         "fp16",
@@ -127,6 +152,30 @@ pub const BOARDS: [Board; 10] = [
         "fp32, bf16 storage",
     ),
     board(
+        "rk3399-ncnn-2t",
+        "Rockchip RK3399 (Cortex-A72 1.8 GHz), 2 threads",
+        "Rockchip RK3399 ",
+        2,
+        2,
+        "fp32, bf16 storage",
+    ),
+    board(
+        "orangepi4-ncnn-2t",
+        "Orange Pi 4 LTS, RK3399 (Cortex-A72 1.8 GHz), 2 threads",
+        "OrangePi4 LTS",
+        2,
+        2,
+        "fp32, bf16 storage",
+    ),
+    board(
+        "khadas-vim3-ncnn",
+        "Khadas VIM3, Amlogic A311D (Cortex-A73 2.2 GHz), 1 thread",
+        "Khadas VIM3",
+        1,
+        2,
+        "fp32, bf16 storage",
+    ),
+    board(
         "khadas-vim3-ncnn-4t",
         "Khadas VIM3, Amlogic A311D (Cortex-A73 2.2 GHz), 4 threads",
         "Khadas VIM3",
@@ -134,10 +183,109 @@ pub const BOARDS: [Board; 10] = [
         2,
         "fp32, bf16 storage",
     ),
+    board(
+        "snapdragon660-ncnn",
+        "Qualcomm Snapdragon 660 (Kryo 260, of Cortex-A73), 1 thread",
+        "Qualcomm SDM660",
+        1,
+        2,
+        "fp32, bf16 storage",
+    ),
+    board(
+        "snapdragon835-ncnn",
+        "Qualcomm Snapdragon 835 (Kryo 280, of Cortex-A73), 1 thread",
+        "Qualcomm MSM8998",
+        1,
+        2,
+        "fp32, bf16 storage",
+    ),
+    board(
+        "orangepi5-ncnn-4t",
+        "Orange Pi 5, RK3588S (Cortex-A76 2.4 GHz), 4 threads",
+        "OrangePi5, Rockchip RK3588s",
+        4,
+        2,
+        "fp16",
+    ),
+    board(
+        "rk3588-little-ncnn",
+        "Rockchip RK3588, little cores (Cortex-A55 1.8 GHz), 1 thread",
+        "Rockchip RK3588 (Cortex-A76 2.4GHz x 4",
+        1,
+        1,
+        "fp16",
+    ),
+    board(
+        "snapdragon765g-ncnn-4t",
+        "Qualcomm Snapdragon 765G (Kryo 475, of Cortex-A76 and A55), 4 threads",
+        "Qualcomm SDM765G",
+        4,
+        2,
+        "fp16",
+    ),
+    board(
+        "jetson-tx2nx-ncnn",
+        "NVIDIA Jetson TX2 NX, CPU, 1 thread",
+        "NVIDIA Jetson TX2 NX",
+        1,
+        0,
+        "fp32, bf16 storage",
+    ),
+    board(
+        "jetson-xavier-ncnn",
+        "NVIDIA Jetson AGX Xavier, CPU (Carmel 2.2 GHz), 1 thread",
+        "NVIDIA Jetson AGX Xavier",
+        1,
+        0,
+        "fp16",
+    ),
+    board(
+        "jetson-agx-orin-ncnn",
+        "NVIDIA Jetson AGX Orin, CPU (Cortex-A78AE 2.2 GHz), 1 thread",
+        "NVIDIA Jetson AGX Orin",
+        1,
+        0,
+        "fp16",
+    ),
+    board(
+        "jetson-orin-nano-ncnn",
+        "NVIDIA Jetson Orin Nano, CPU, 1 thread",
+        "NVIDIA Jetson Orin Nano",
+        1,
+        0,
+        "fp16",
+    ),
+    board(
+        "snapdragon8gen2-ncnn",
+        "Qualcomm Snapdragon 8 Gen 2, big cores (Cortex-X3 first), 1 thread",
+        "Qualcomm SM8550-AB",
+        1,
+        2,
+        "fp16",
+    ),
+    board(
+        "snapdragon8gen2-ncnn-4t",
+        "Qualcomm Snapdragon 8 Gen 2, big cores, 4 threads",
+        "Qualcomm SM8550-AB",
+        4,
+        2,
+        "fp16",
+    ),
+    board(
+        "orion-o6-ncnn",
+        "Radxa Orion O6 (Cortex-A720 2.6 GHz), 1 thread",
+        "Radxa Orion O6",
+        1,
+        2,
+        "fp16",
+    ),
 ];
 
 /// Networks whose operators the graph table does not fully state: attention without its MACs.
 const LEFT_OUT: [&str; 1] = ["vision_transformer"];
+
+/// What is held out.
+pub const LEFT_OUT_METHOD: &str = "one network left out of all boards at a time";
 
 /// Tables with fewer networks than this are not used.
 const MIN_NETWORKS: usize = 12;
@@ -159,7 +307,7 @@ pub struct BoardTable {
     pub samples: Vec<Sample>,
 }
 
-/// The floating-point CPU tables of 64-bit Arm.
+/// The floating-point CPU tables of Arm.
 ///
 /// # Errors
 /// Where a column is not there.
@@ -174,7 +322,7 @@ pub fn tables(rows: &Table, graphs: &Table) -> Result<Vec<BoardTable>, Calibrate
     let (best, date) = (rows.reals("min_ms")?, rows.texts("date")?);
     let mut tables: BTreeMap<i64, BoardTable> = BTreeMap::new();
     for row in 0..rows.rows() {
-        let usable = isa[row] == "arm64"
+        let usable = (isa[row] == "arm64" || isa[row] == "arm32")
             && gpu[row] == -1
             && !int8[row]
             && !LEFT_OUT.contains(&network[row]);
@@ -206,153 +354,174 @@ pub fn tables(rows: &Table, graphs: &Table) -> Result<Vec<BoardTable>, Calibrate
     Ok(tables)
 }
 
-/// What a fit of tables rests on: the prior of all of them, whole and with each network left out.
+/// All tables, and what was fitted to them.
 #[derive(Clone, Debug)]
-pub struct Common {
+pub struct Boards {
+    /// The tables.
+    pub tables: Vec<BoardTable>,
+    /// What is fitted.
+    pub columns: Columns,
     /// From all networks.
-    pub whole: RateTable,
+    pub whole: Joint,
     /// By the network left out.
-    pub without: BTreeMap<String, RateTable>,
+    pub without: BTreeMap<String, Joint>,
+    rows: Vec<(Row, String)>,
 }
 
-/// Few networks have depthwise convolutions other than 3x3: they cost what those cost for each MAC.
-fn tied() -> Vec<(KernelKind, KernelKind)> {
-    vec![(KernelKind::DepthwiseOther, KernelKind::Depthwise3x3)]
-}
-
-/// How boards are fitted.
-pub fn options(prior: RateTable) -> Options {
-    Options {
-        pull: 0.02,
-        tied: tied(),
-        huber: 0.1,
-        folds: usize::MAX,
-        method: "one network left out at a time, of the common prior too".to_owned(),
-        ..Options::new(prior)
-    }
-}
-
-/// Rates before any data, for ncnn. Some twenty networks cannot tell row ends, weights and cache misses from MACs, so
-/// convolutions have no such rates here: they only carry errors to networks that the fit has not seen.
-pub fn first_prior() -> RateTable {
-    let mut table = priors::cpu();
-    for kind in KernelKind::ALL {
-        let rates = &mut table.rates[kind.index()];
-        if rates[0] > 0.0 {
-            rates[5] = 0.0;
+/// The columns of ncnn: rates that twenty networks cannot tell apart are one.
+pub fn columns() -> Columns {
+    use KernelKind::*;
+    Columns::named(priors::ncnn(), |kind, rate| {
+        let kind = KernelKind::ALL[kind];
+        let conv = matches!(kind.class(), WorkClass::Conv | WorkClass::Depthwise);
+        if rate == Rates::LAUNCH {
+            return match (kind, conv) {
+                (Linear, _) => "launch of linear",
+                (_, true) => "launch of convolutions",
+                (_, false) => "launch of the rest",
+            }
+            .to_owned();
         }
-        rates[1] = 0.0;
-        rates[4] = 0.0;
-    }
-    table
+        if rate == Rates::UNPACKED && kind != Conv1x1 {
+            return "unpacked".to_owned();
+        }
+        let name = match kind {
+            Add | Mul | Act | ActHard | Norm => "element-wise",
+            Concat | Copy | Shuffle | Upsample => "moves",
+            MaxPool | AvgPool => "pools",
+            _ => kind.name(),
+        };
+        // an element read costs what an element written does
+        let rate = if rate == 3 { 2 } else { rate };
+        format!("{name} {rate}")
+    })
 }
 
-/// The common prior of these tables.
-pub fn common(tables: &[BoardTable]) -> Common {
-    let names: BTreeSet<&str> = tables
-        .iter()
-        .flat_map(|t| t.samples.iter().map(|s| s.network.as_str()))
-        .collect();
-    let without = names
-        .into_par_iter()
-        .map(|name| (name.to_owned(), pooled(tables, Some(name))))
-        .collect();
-    Common {
-        whole: pooled(tables, None),
-        without,
-    }
+/// A network's kernels as ncnn works them off.
+pub fn work(sample: &Sample) -> Work {
+    Work::of(&sample.kernels, sample.batch, f64::INFINITY, &Law::NCNN)
 }
 
-/// Rates over all tables, each with a scale of its own.
-fn pooled(tables: &[BoardTable], without: Option<&str>) -> RateTable {
-    let prior = first_prior();
-    let works: Vec<Vec<(Work, f64)>> = tables
-        .iter()
-        .map(|t| {
-            let kept = t
-                .samples
-                .iter()
-                .filter(|s| Some(s.network.as_str()) != without);
-            kept.map(|s| (Work::of(&s.kernels, 1, f64::INFINITY), s.latency_s))
-                .collect()
-        })
-        .collect();
-    let mut table = prior.clone();
-    for _ in 0..3 {
-        let (mut all, mut costs) = (Vec::new(), Vec::new());
-        for rows in &works {
-            let ratios: Vec<f64> = rows.iter().map(|(w, t)| t / table.cost(w)).collect();
-            let scale = median(&ratios).unwrap_or(1.0);
-            for (work, time) in rows {
-                all.push(work.clone());
-                costs.push(time / scale);
+impl Boards {
+    /// Fits all tables, and again without each network.
+    pub fn fit(tables: Vec<BoardTable>) -> Self {
+        let columns = columns();
+        let mut rows: Vec<(Row, String)> = Vec::new();
+        for (device, table) in tables.iter().enumerate() {
+            for sample in &table.samples {
+                let costs = columns.costs(&work(sample));
+                let log = sample.latency_s.ln();
+                rows.push((Row { device, costs, log }, sample.network.clone()));
             }
         }
-        let options = Options {
-            pull: 0.5,
-            tied: tied(),
-            huber: 0.1,
-            ..Options::new(prior.clone())
+        let names: BTreeSet<&str> = rows.iter().map(|(_, n)| n.as_str()).collect();
+        let fit = |without: Option<&str>| {
+            let kept = rows.iter().filter(|(_, n)| Some(n.as_str()) != without);
+            let kept: Vec<Row> = kept.map(|(r, _)| r.clone()).collect();
+            joint::fit(&kept, tables.len(), columns.len(), &Belief::DEFAULT)
         };
-        table = solve(&all, &costs, |_| true, &prior, &options);
+        let without = names.into_par_iter();
+        let without = without.map(|n| (n.to_owned(), fit(Some(n)))).collect();
+        let whole = fit(None);
+        Self {
+            whole,
+            without,
+            tables,
+            rows,
+            columns,
+        }
     }
-    table
+
+    /// (Predicted, measured) in the order of rows, each from the fit without its network; with table and network.
+    pub fn held_out(&self) -> Vec<(usize, &str, (f64, f64))> {
+        let pair = |(row, network): &'_ (Row, String)| {
+            let joint = self.without.get(network).unwrap_or(&self.whole);
+            let log = joint::predict(&row.costs, &joint.logs[row.device]);
+            (log.exp(), row.log.exp())
+        };
+        let all = self.rows.iter();
+        all.map(|r| (r.0.device, r.1.as_str(), pair(r))).collect()
+    }
+
+    /// The rates of a table.
+    pub fn rates(&self, table: usize) -> RateTable {
+        self.columns.table(&self.whole.logs[table])
+    }
+
+    /// The networks of a table and how far the fit is off on them, drawn towards 0.
+    pub fn known(&self, table: usize) -> Vec<Known> {
+        let logs = &self.whole.logs[table];
+        known_with(&self.tables[table].samples, &self.columns, logs, work)
+    }
+
+    /// Fits all tables but those of some chips.
+    pub fn without_chips(&self, out: impl Fn(&str) -> bool) -> Joint {
+        let kept = self.rows.iter().map(|(r, _)| r);
+        let kept = kept.filter(|r| !out(&self.tables[r.device].soc));
+        let kept: Vec<Row> = kept.cloned().collect();
+        let columns = self.columns.len();
+        joint::fit(&kept, self.tables.len(), columns, &Belief::DEFAULT)
+    }
+
+    /// The rows of a table with their networks.
+    pub fn rows_of(&self, table: usize) -> Vec<&(Row, String)> {
+        let rows = self.rows.iter();
+        rows.filter(|(r, _)| r.device == table).collect()
+    }
+
+    /// Errors of a table on networks left out, and the half width of its interval.
+    pub fn table_errors(&self, table: usize) -> (HeldOut, f64) {
+        let held = self.held_out();
+        let own: Vec<_> = held.iter().filter(|(t, _, _)| *t == table).collect();
+        let pairs: Vec<(f64, f64)> = own.iter().map(|(_, _, pair)| *pair).collect();
+        let groups: Vec<&str> = own.iter().map(|(_, network, _)| *network).collect();
+        let width = |without: Option<&str>| {
+            let others = || held.iter().filter(|(_, n, _)| Some(*n) != without);
+            let own = others().filter(|(t, _, _)| *t == table);
+            let own: Vec<f64> = own.map(|h| interval::miss(&h.2)).collect();
+            let all: Vec<f64> = others().map(|h| interval::miss(&h.2)).collect();
+            interval::pooled_quantile(&own, &all, interval::LEVEL)
+        };
+        let mut errors = errors(&pairs, &groups, LEFT_OUT_METHOD);
+        let (inside, wide) = interval::cover(&pairs, |i| width(Some(groups[i])));
+        errors.coverage = Some(short(inside));
+        errors.width = Some(short(wide));
+        (errors, width(None))
+    }
+
+    /// What a table's networks have of each kind, as the rates see it.
+    pub fn seen(&self, table: usize) -> Vec<Option<Seen>> {
+        seen(&self.tables[table].samples, &Law::NCNN)
+    }
 }
 
-/// The fit of one table.
-///
-/// # Errors
-/// Where the table has too few networks.
-pub fn fit_table(table: &BoardTable, common: &Common) -> Result<Fitted, CalibrateError> {
-    let options = options(common.whole.clone());
-    let mut fitted = fit(&table.soc, &table.samples, &options)?;
-    // held out again, now with a prior that has not seen the network either
-    let pairs = held_out_pairs(table, common);
-    let groups: Vec<&str> = table.samples.iter().map(|s| s.group.as_str()).collect();
-    fitted.held_out = vec![errors(&pairs, &groups, &options.method)];
-    fitted
-        .held_out
-        .iter_mut()
-        .for_each(|h| h.quantity = Quantity::Latency);
-    fitted.interval.latency_log = group_quantile(&pairs, &groups, LEVEL);
-    Ok(fitted)
+/// What is kept of a measured network: most of its miss, for the next run will not miss quite so.
+pub fn known(sample: &Sample, miss: f64) -> Known {
+    const TRUST: f64 = 0.8;
+    Known {
+        network: sample.network.clone(),
+        signature: signature(&sample.kernels),
+        log_ratio: short(TRUST * miss),
+    }
 }
 
-/// (Predicted, measured) of each network of a table, fitted without it.
-pub fn held_out_pairs(table: &BoardTable, common: &Common) -> Vec<(f64, f64)> {
-    let works: Vec<Work> = table
-        .samples
-        .iter()
-        .map(|s| Work::of(&s.kernels, s.batch, f64::INFINITY))
-        .collect();
-    let times: Vec<f64> = table.samples.iter().map(|s| s.latency_s).collect();
-    let pair = |i: usize| {
-        let network = &table.samples[i].network;
-        let prior = common.without.get(network).unwrap_or(&common.whole);
-        let options = options(prior.clone());
-        let kept = |j: usize| table.samples[j].network != *network;
-        let rates = solve(&works, &times, kept, prior, &options);
-        (rates.cost(&works[i]), times[i])
-    };
-    (0..times.len()).map(pair).collect()
-}
-
-/// The table of a board: of several, the newest.
-pub fn find<'a>(tables: &'a [BoardTable], board: &Board) -> Option<&'a BoardTable> {
-    let of_board = tables.iter().filter(|t| {
+/// The number of the table of a board: of several, the newest.
+pub fn find(tables: &[BoardTable], board: &Board) -> Option<usize> {
+    let of_board = tables.iter().enumerate().filter(|(_, t)| {
         t.soc.starts_with(board.heading)
             && t.threads == board.threads
             && t.powersave == board.powersave
     });
-    of_board.max_by(|a, b| a.date.cmp(&b.date).then(a.id.cmp(&b.id)))
+    let newest = of_board.max_by(|(_, a), (_, b)| a.date.cmp(&b.date).then(a.id.cmp(&b.id)));
+    newest.map(|(i, _)| i)
 }
 
 /// Which kernel kinds any network of the tables has, by [`KernelKind::index`].
-pub fn known(tables: &[BoardTable]) -> Vec<bool> {
+pub fn kinds_known(tables: &[BoardTable]) -> Vec<bool> {
     let mut known = vec![false; KernelKind::COUNT];
     for sample in tables.iter().flat_map(|t| &t.samples) {
         for kernel in sample.kernels.iter() {
-            known[kernel.kind.index()] = true;
+            known[Law::NCNN.kind(kernel).index()] = true;
         }
     }
     known

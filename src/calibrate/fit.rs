@@ -2,10 +2,10 @@
 
 use super::error::CalibrateError;
 use super::nnls::Normal;
-use super::priors::{RateTable, Work};
+use super::priors::{RateTable, Runtime, Work};
 use super::sample::Sample;
 use crate::base::stats::{kendall_tau, mean, median};
-use crate::device::{HeldOut, Interval, KindProfile, Quantity, Rates, Seen, Support};
+use crate::device::{HeldOut, Interval, KindProfile, Law, Quantity, Rates, Seen, Support};
 use crate::fuse::KernelKind;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,13 +14,20 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const MIN_SAMPLES: usize = 3;
 
 /// Share of held-out groups that intervals cover.
-pub const LEVEL: f64 = 0.9;
+pub const LEVEL: f64 = super::interval::LEVEL;
 
 /// How to fit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Rates before any data. Their common scale is fitted first.
+    /// Rates before any data. Their common scale is fitted first, then one factor for each kind.
     pub prior: RateTable,
+    /// Power of each sort of work before any energy data, over that of a multiply-accumulate.
+    pub power: [f64; Rates::COUNT],
+    /// How strongly the factors of kinds are pulled towards 1: weakly, for the prior knows how the rates of a kind go
+    /// together better than how kinds do.
+    pub kind_pull: f64,
+    /// How the runtime turns shapes into work.
+    pub law: Law,
     /// How strongly rates are pulled towards the prior: the square of (expected relative error of a sample / expected
     /// relative error of a prior rate).
     pub pull: f64,
@@ -38,9 +45,12 @@ pub struct Options {
 
 impl Options {
     /// Defaults for these prior rates.
-    pub fn new(prior: RateTable) -> Self {
+    pub fn new(prior: Runtime) -> Self {
         Self {
-            prior,
+            prior: prior.time,
+            power: prior.power,
+            kind_pull: 0.0002,
+            law: Law::PLAIN,
             pull: 0.0025,
             huber: 0.05,
             tied: Vec::new(),
@@ -68,6 +78,8 @@ pub struct Fitted {
     pub counts: [u32; 3],
     /// Smallest and largest batch.
     pub batch: [u32; 2],
+    /// Shortest and longest time of one sample.
+    pub range_s: [f64; 2],
 }
 
 /// Fits rates to samples, and says how good they are on groups that the fit does not see.
@@ -85,7 +97,7 @@ pub fn fit(what: &str, samples: &[Sample], options: &Options) -> Result<Fitted, 
     let cache = options.cache_elems.unwrap_or(f64::INFINITY);
     let works: Vec<Work> = samples
         .par_iter()
-        .map(|s| Work::of(&s.kernels, s.batch, cache))
+        .map(|s| Work::of(&s.kernels, s.batch, cache, &options.law))
         .collect();
     let groups: BTreeSet<&str> = samples.iter().map(|s| s.group.as_str()).collect();
     let fold_of: BTreeMap<&str, usize> = groups
@@ -111,8 +123,7 @@ pub fn fit(what: &str, samples: &[Sample], options: &Options) -> Result<Fitted, 
     };
     let energies: Option<Vec<f64>> = samples.iter().map(|s| s.energy_j).collect();
     let energy = energies.map(|energies| {
-        // before energy data, every kind draws the same power
-        let prior = &latency;
+        let prior = &powered(&latency, options);
         let (held, q) = cross(samples, &works, &energies, &folds, prior, options);
         held_out.push(HeldOut {
             quantity: Quantity::Energy,
@@ -121,20 +132,28 @@ pub fn fit(what: &str, samples: &[Sample], options: &Options) -> Result<Fitted, 
         interval.energy_log = Some(q);
         solve(&works, &energies, |_| true, prior, options)
     });
-    let networks: BTreeSet<&str> = samples.iter().map(|s| s.network.as_str()).collect();
-    let batches = || samples.iter().map(|s| s.batch);
+    let seen = seen(samples, &options.law);
     Ok(Fitted {
-        latency,
         energy,
-        seen: seen(samples),
         held_out,
         interval,
-        counts: [samples.len(), groups.len(), networks.len()].map(|n| n as u32),
-        batch: [batches().min().unwrap_or(1), batches().max().unwrap_or(1)],
+        ..Fitted::of(samples, latency, seen, errors(&[], &[], ""), 0.0)
     })
 }
 
-/// The rates that explain `costs` best, over the samples that `keep` lets in.
+/// Rates of energy before energy data: those of time, at the powers of the options.
+pub fn powered(latency: &RateTable, options: &Options) -> RateTable {
+    let mut table = latency.clone();
+    for rates in &mut table.rates {
+        for (rate, power) in rates.iter_mut().zip(options.power) {
+            *rate *= power;
+        }
+    }
+    table
+}
+
+/// The rates that explain `costs` best, over the samples that `keep` lets in: first a factor for each kind, then one for
+/// each rate.
 pub fn solve(
     works: &[Work],
     costs: &[f64],
@@ -143,23 +162,38 @@ pub fn solve(
     options: &Options,
 ) -> RateTable {
     let rows: Vec<usize> = (0..works.len()).filter(|i| keep(*i)).collect();
+    let by_kind = refine(works, costs, &rows, prior, options, true);
+    refine(works, costs, &rows, &by_kind, options, false)
+}
+
+fn refine(
+    works: &[Work],
+    costs: &[f64],
+    rows: &[usize],
+    prior: &RateTable,
+    options: &Options,
+    by_kind: bool,
+) -> RateTable {
     let ratios: Vec<f64> = rows
         .iter()
         .map(|i| costs[*i] / prior.cost(&works[*i]).max(f64::MIN_POSITIVE))
         .collect();
     let prior = prior.scaled(median(&ratios).unwrap_or(1.0));
+    // the column that a rate belongs to
     let leader = |kind: usize, rate: usize| {
         let tie = options.tied.iter().find(|(k, _)| k.index() == kind);
-        tie.map(|(_, to)| to.index())
-            .filter(|to| prior.rates[*to][rate] > 0.0)
-            .unwrap_or(kind)
+        let led = tie.map(|(_, to)| to.index());
+        let kind = led
+            .filter(|to| by_kind || prior.rates[*to][rate] > 0.0)
+            .unwrap_or(kind);
+        (kind, if by_kind { 0 } else { rate })
     };
     // unknowns are factors of the prior rates that any sample uses; tied kinds share theirs
     let mut columns: Vec<(usize, usize)> = Vec::new();
     for (kind, rates) in prior.rates.iter().enumerate() {
         for (rate, value) in rates.iter().enumerate() {
             if *value > 0.0 && rows.iter().any(|i| works[*i].0[kind][rate] > 0.0) {
-                columns.push((leader(kind, rate), rate));
+                columns.push(leader(kind, rate));
             }
         }
     }
@@ -172,7 +206,7 @@ pub fn solve(
         let mut row = vec![0.0; constant + 1];
         for (kind, rates) in prior.rates.iter().enumerate() {
             for (rate, value) in rates.iter().enumerate() {
-                if let Some(column) = column_of.get(&(leader(kind, rate), rate)) {
+                if let Some(column) = column_of.get(&leader(kind, rate)) {
                     row[*column] += value * works[i].0[kind][rate] / costs[i];
                 }
             }
@@ -181,6 +215,11 @@ pub fn solve(
         row
     };
     let matrix: Vec<Vec<f64>> = rows.iter().map(|i| row(*i)).collect();
+    let pull = if by_kind {
+        options.kind_pull
+    } else {
+        options.pull
+    };
     let mut weights = vec![1.0; rows.len()];
     let mut factors = vec![1.0; constant + 1];
     for _ in 0..6 {
@@ -189,7 +228,7 @@ pub fn solve(
             normal.add(a, 1.0, *weight);
         }
         for i in 0..=constant {
-            normal.pull(i, 1.0, options.pull);
+            normal.pull(i, 1.0, pull);
         }
         factors = normal.solve();
         for (a, weight) in matrix.iter().zip(&mut weights) {
@@ -201,7 +240,7 @@ pub fn solve(
     let mut table = prior.clone();
     for (kind, rates) in table.rates.iter_mut().enumerate() {
         for (rate, value) in rates.iter_mut().enumerate() {
-            if let Some(column) = column_of.get(&(leader(kind, rate), rate)) {
+            if let Some(column) = column_of.get(&leader(kind, rate)) {
                 *value *= factors[*column];
             }
         }
@@ -238,8 +277,26 @@ fn cross(
         .map(|((predicted, measured), n)| (predicted / n, measured / n))
         .collect();
     let groups: Vec<&str> = samples.iter().map(|s| s.group.as_str()).collect();
-    let held = errors(&pairs, &groups, &options.method);
+    let mut held = errors(&pairs, &groups, &options.method);
     let width = group_quantile(&pairs, &groups, LEVEL);
+    // each part against a width that it had no part in
+    let misses: Vec<f64> = pairs.iter().map(|(p, m)| (p / m).ln().abs()).collect();
+    let (mut inside, mut widths) = (0.0, 0.0);
+    for part in folds.iter().copied().collect::<BTreeSet<usize>>() {
+        let of = |own: bool| -> Vec<f64> {
+            let all = misses.iter().zip(folds);
+            all.filter(|(_, f)| (**f == part) == own)
+                .map(|(e, _)| *e)
+                .collect()
+        };
+        let half = super::interval::conformal_quantile(&of(false), LEVEL);
+        let own = of(true);
+        inside += own.iter().filter(|e| **e <= half).count() as f64;
+        widths += own.len() as f64 * (half.exp() - (-half).exp());
+    }
+    let n = misses.len().max(1) as f64;
+    held.coverage = Some(short(inside / n));
+    held.width = Some(short(widths / n));
     (held, width)
 }
 
@@ -257,6 +314,8 @@ pub fn errors(pairs: &[(f64, f64)], groups: &[&str], method: &str) -> HeldOut {
         median_ape: short(median(&apes).unwrap_or(0.0)),
         within_10: short(within as f64 / pairs.len().max(1) as f64),
         tau: kendall_tau(pairs).map(short),
+        coverage: None,
+        width: None,
     }
 }
 
@@ -288,19 +347,20 @@ pub fn short(x: f64) -> f64 {
     format!("{x:.3e}").parse().unwrap_or(x)
 }
 
-fn seen(samples: &[Sample]) -> Vec<Option<Seen>> {
+/// What samples have of each kind whose rates they cost.
+pub fn seen(samples: &[Sample], law: &Law) -> Vec<Option<Seen>> {
     let mut seen = vec![None; KernelKind::COUNT];
     let mut networks: Vec<BTreeSet<&str>> = vec![BTreeSet::new(); KernelKind::COUNT];
     for sample in samples {
         for kernel in sample.kernels.iter() {
-            let entry = seen[kernel.kind.index()].get_or_insert(Seen {
+            let entry = seen[law.kind(kernel).index()].get_or_insert(Seen {
                 networks: 0,
                 max_macs: 0,
                 max_elems: 0,
             });
             entry.max_macs = entry.max_macs.max(kernel.macs);
             entry.max_elems = entry.max_elems.max(kernel.elems_in + kernel.elems_out);
-            networks[kernel.kind.index()].insert(&sample.network);
+            networks[law.kind(kernel).index()].insert(&sample.network);
         }
     }
     for (entry, networks) in seen.iter_mut().zip(networks) {
@@ -312,6 +372,63 @@ fn seen(samples: &[Sample]) -> Vec<Option<Seen>> {
 }
 
 impl Fitted {
+    /// What a fit of the latency of these samples found elsewhere.
+    pub fn of(
+        samples: &[Sample],
+        latency: RateTable,
+        seen: Vec<Option<Seen>>,
+        held_out: HeldOut,
+        latency_log: f64,
+    ) -> Self {
+        let groups: BTreeSet<&str> = samples.iter().map(|s| s.group.as_str()).collect();
+        let networks: BTreeSet<&str> = samples.iter().map(|s| s.network.as_str()).collect();
+        let batches = || samples.iter().map(|s| s.batch);
+        let times = samples
+            .iter()
+            .map(|s| s.latency_s / f64::from(s.batch.max(1)));
+        let range = times.fold([f64::INFINITY, 0.0], |[short, long], t| {
+            [t.min(short), t.max(long)]
+        });
+        Self {
+            latency,
+            energy: None,
+            seen,
+            held_out: vec![held_out],
+            interval: Interval {
+                level: LEVEL,
+                latency_log: short(latency_log),
+                energy_log: None,
+                transferred_log: 0.0,
+                far_log: 0.0,
+            },
+            counts: [samples.len(), groups.len(), networks.len()].map(|n| n as u32),
+            batch: [batches().min().unwrap_or(1), batches().max().unwrap_or(1)],
+            range_s: range.map(|t| if t.is_finite() { short(t) } else { 0.0 }),
+        }
+    }
+
+    /// The kinds among `known` that the samples lack, with the rates that the fit has for them all the same.
+    pub fn carried(&self, known: &[bool], from: &str) -> BTreeMap<KernelKind, KindProfile> {
+        let lacking = KernelKind::ALL.iter().filter_map(|kind| {
+            let i = kind.index();
+            let wanted = known[i] && self.seen[i].is_none();
+            wanted.then(|| {
+                let support = Support::Transferred {
+                    from: from.to_owned(),
+                    rule: "rates go together as on other devices".to_owned(),
+                };
+                let profile = KindProfile {
+                    support,
+                    seen: None,
+                    latency_s: Rates::from_array(self.latency.rates[i].map(short)),
+                    energy_j: None,
+                };
+                (*kind, profile)
+            })
+        });
+        lacking.collect()
+    }
+
     /// The fitted kinds as a profile has them.
     pub fn kinds(&self) -> BTreeMap<KernelKind, KindProfile> {
         let shorten = |rates: [f64; Rates::COUNT]| Rates::from_array(rates.map(short));

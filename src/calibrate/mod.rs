@@ -11,18 +11,24 @@
 
 pub mod arm;
 pub mod error;
+pub mod few;
 pub mod fit;
 pub mod gpu;
+pub mod interval;
+pub mod joint;
+pub mod lbfgs;
 pub mod nasbench;
 pub mod nnls;
 pub mod ops;
 pub mod page;
 pub mod priors;
 pub mod public;
+pub mod report;
 pub mod sample;
 pub mod transfer;
 
 pub use error::CalibrateError;
+pub use few::{fit_own, own_sample};
 pub use fit::{Fitted, Options, fit};
-pub use public::{About, fit_own, own_sample};
+pub use public::About;
 pub use sample::Sample;

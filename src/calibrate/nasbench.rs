@@ -1,12 +1,14 @@
 //! Raspberry Pi 5 profiles from the measured NAS-Bench-201 cells.
 
 use super::error::CalibrateError;
-use super::fit::{Fitted, Options, errors, fit, solve};
+use super::fit::{Fitted, Options, errors, fit, powered, short, solve};
+use super::interval::{LEVEL, conformal_quantile};
 use super::priors::{self, Work};
+use super::public::About;
 use super::sample::Sample;
 use crate::base::table::Table;
 use crate::blocks::{self, Names};
-use crate::device::{HeldOut, Quantity};
+use crate::device::{DeviceModel, HeldOut, Law, Provenance, Quantity};
 use crate::fuse::{FuseRules, KernelKind, fuse};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +31,8 @@ pub struct Runtime {
     pub title: &'static str,
     /// How it fuses.
     pub rules: fn() -> FuseRules,
+    /// Its rates before any data.
+    pub prior: fn() -> priors::Runtime,
 }
 
 /// The runtimes of the table.
@@ -38,18 +42,21 @@ pub const RUNTIMES: [Runtime; 3] = [
         profile: "pi5-litert",
         title: "LiteRT (TensorFlow Lite) with XNNPACK",
         rules: FuseRules::litert,
+        prior: priors::litert,
     },
     Runtime {
         framework: "onnx",
         profile: "pi5-onnx",
         title: "ONNX Runtime, CPU",
         rules: FuseRules::onnx,
+        prior: priors::onnx,
     },
     Runtime {
         framework: "torchmobile",
         profile: "pi5-torchmobile",
         title: "PyTorch Mobile, optimised TorchScript",
         rules: FuseRules::torchmobile,
+        prior: priors::torchmobile,
     },
 ];
 
@@ -127,8 +134,8 @@ fn choices(cell: &str, task: &str) -> Option<Value> {
     })
 }
 
-/// How the Pi is fitted.
-pub fn options() -> Options {
+/// How a runtime on the Pi is fitted.
+pub fn options(runtime: &Runtime) -> Options {
     Options {
         // stem and reductions are the same in every cell: alone they could take any share of the constant
         tied: vec![
@@ -139,7 +146,7 @@ pub fn options() -> Options {
         pull: 0.02,
         huber: 0.03,
         method: "cells held out in 10 parts, all tasks of a cell together".to_owned(),
-        ..Options::new(priors::cpu())
+        ..Options::new((runtime.prior)())
     }
 }
 
@@ -153,7 +160,7 @@ pub fn fit_runtime(
     runtime: &Runtime,
 ) -> Result<Fitted, CalibrateError> {
     let samples = samples(archs, rows, runtime.framework, &(runtime.rules)())?;
-    let options = options();
+    let options = options(runtime);
     let all: Vec<Sample> = samples.iter().map(|s| s.0.clone()).collect();
     let mut fitted = fit(runtime.profile, &all, &options)?;
     let mut tasks: BTreeMap<&str, Vec<&Sample>> = BTreeMap::new();
@@ -162,44 +169,94 @@ pub fn fit_runtime(
     }
     for source in tasks.keys() {
         for (target, tested) in tasks.iter().filter(|(t, _)| t != &source) {
-            fitted
-                .held_out
-                .extend(across(source, &tasks[source], target, tested, &options));
+            let method = format!("fitted on {source}, tested on {target}");
+            let held = across(&method, &tasks[source], tested, &options);
+            fitted.held_out.extend(held);
         }
     }
+    let beyond = beyond(&samples, runtime)?;
+    let rates = beyond.iter().filter(|(_, far)| *far > 0.1);
+    let rates: Vec<f64> = rates.map(|(excess, far)| excess / far).collect();
+    fitted.interval.far_log = short(conformal_quantile(&rates, LEVEL).max(0.0));
     Ok(fitted)
 }
 
-/// Fitted on the samples of one task, tested on another's.
-fn across(
-    source: &str,
+/// Where intervals are tested: fitted on one input size, the others predicted. For each sample by how much its log error
+/// exceeds the half width of the profile, and how far [`Interval::far_log`](crate::device::Interval) counts it to lie.
+///
+/// # Errors
+/// Where there are too few samples.
+pub fn beyond(
+    samples: &[(Sample, String)],
+    runtime: &Runtime,
+) -> Result<Vec<(f64, f64)>, CalibrateError> {
+    let tasks: BTreeSet<&str> = samples.iter().map(|(_, t)| t.as_str()).collect();
+    let mut found = Vec::new();
+    for source in tasks {
+        let of = |wanted: bool| samples.iter().filter(move |(_, t)| (t == source) == wanted);
+        let own: Vec<Sample> = of(true).map(|(s, _)| s.clone()).collect();
+        let fitted = fit(runtime.profile, &own, &options(runtime))?;
+        let base = fitted.interval.latency_log;
+        let mut profile = about(runtime).profile(&fitted, fitted.kinds());
+        // the half width is then the distance itself
+        profile.interval.latency_log = 0.0;
+        profile.interval.far_log = 1.0;
+        let model = DeviceModel::new(profile);
+        for (sample, _) in of(false) {
+            let Ok(p) = model.predict(&sample.kernels, sample.batch) else {
+                continue;
+            };
+            let miss = (p.latency.0 / sample.latency_s).ln().abs();
+            found.push((miss - base, (p.latency_hi.0 / p.latency.0).ln()));
+        }
+    }
+    Ok(found)
+}
+
+/// What the profile of a runtime says of itself, but for its provenance.
+pub fn about(runtime: &Runtime) -> About<'static> {
+    About {
+        name: runtime.profile,
+        hardware: "Raspberry Pi 5 (Cortex-A76 2.4 GHz), 1 thread",
+        runtime: runtime.title,
+        threads: 1,
+        precision: "fp32",
+        rules: (runtime.rules)(),
+        law: Law::PLAIN,
+        cache_elems: Some(A76_CACHE_ELEMS),
+        provenance: Provenance::default(),
+    }
+}
+
+/// Fitted on some samples, tested on others.
+pub fn across(
+    method: &str,
     fitted: &[&Sample],
-    target: &str,
     tested: &[&Sample],
     options: &Options,
 ) -> Vec<HeldOut> {
     let cache = options.cache_elems.unwrap_or(f64::INFINITY);
-    let work = |s: &&Sample| Work::of(&s.kernels, s.batch, cache);
+    let work = |s: &&Sample| Work::of(&s.kernels, s.batch, cache, &options.law);
     let (works, test_works): (Vec<Work>, Vec<Work>) = (
         fitted.iter().map(work).collect(),
         tested.iter().map(work).collect(),
     );
-    let method = format!("fitted on {source}, tested on {target}");
     let groups: Vec<&str> = tested.iter().map(|s| s.group.as_str()).collect();
     let times: Vec<f64> = fitted.iter().map(|s| s.latency_s).collect();
     let latency = solve(&works, &times, |_| true, &options.prior, options);
     let predicted = test_works.iter().map(|w| latency.cost(w));
     let pairs: Vec<(f64, f64)> = predicted.zip(tested.iter().map(|s| s.latency_s)).collect();
-    let mut found = vec![errors(&pairs, &groups, &method)];
+    let mut found = vec![errors(&pairs, &groups, method)];
     let energies: Option<Vec<f64>> = fitted.iter().map(|s| s.energy_j).collect();
     let truths: Option<Vec<f64>> = tested.iter().map(|s| s.energy_j).collect();
     if let (Some(energies), Some(truths)) = (energies, truths) {
-        let energy = solve(&works, &energies, |_| true, &latency, options);
+        let prior = powered(&latency, options);
+        let energy = solve(&works, &energies, |_| true, &prior, options);
         let predicted = test_works.iter().map(|w| energy.cost(w));
         let pairs: Vec<(f64, f64)> = predicted.zip(truths).collect();
         found.push(HeldOut {
             quantity: Quantity::Energy,
-            ..errors(&pairs, &groups, &method)
+            ..errors(&pairs, &groups, method)
         });
     }
     found

@@ -99,7 +99,12 @@ pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, Calibr
             output,
             window,
             macs: macs[row],
-            elems_in: if moves { written[row] } else { read[row] },
+            elems_in: match ops[row] {
+                _ if moves => written[row],
+                // boxes are made from shapes alone
+                "PriorBox" => 0,
+                _ => read[row],
+            },
             elems_out: written[row],
             weights: weights[row],
             act: None,
@@ -144,7 +149,7 @@ fn kind(op: &str, facts: &Facts) -> Option<KernelKind> {
         "HardSwish" | "HardSigmoid" | "hardswish_" | "hardsigmoid" | "hswish" | "hsigmoid" => {
             ActHard
         }
-        "Swish" | "Sigmoid" | "GELU" | "silu" | "silu_" | "sigmoid" | "gelu" => ActExp,
+        "Swish" | "Sigmoid" | "GELU" | "Softmax" | "silu" | "silu_" | "sigmoid" => ActExp,
         "BatchNorm" | "native_batch_norm" | "batch_norm" => Norm,
         "Concat" | "cat" | "stack" | "concat" => Concat,
         "Slice" | "Crop" | "Permute" | "Padding" | "clone" | "constant_pad_nd"

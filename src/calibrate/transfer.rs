@@ -8,7 +8,7 @@
 
 use super::fit::short;
 use super::priors::RateTable;
-use crate::device::{KindProfile, Rates, Support};
+use crate::device::{KindProfile, Law, Rates, Support};
 use crate::fuse::{Kernel, KernelKind, Window, WorkClass};
 use crate::ir::Shape;
 use std::collections::BTreeMap;
@@ -36,32 +36,34 @@ pub fn reference(kind: KernelKind) -> Kernel {
     };
     let elems = map.elems();
     let dense = matches!(kind.class(), WorkClass::Conv | WorkClass::Depthwise);
+    let taps = if kind == KernelKind::Conv3x3 { 9 } else { 1 };
     Kernel {
         kind,
         input: map,
         output: map,
         window: Window::default(),
-        macs: if dense { 64 * elems } else { 0 },
+        macs: if dense { taps * 64 * elems } else { 0 },
         elems_in: elems,
         elems_out: elems,
-        weights: if dense { 64 * 64 } else { 0 },
+        weights: if dense { taps * 64 * 64 } else { 0 },
         act: None,
         fused_norm: false,
         fused_add: false,
     }
 }
 
-fn cost(rates: &[f64; Rates::COUNT], kernel: &Kernel) -> f64 {
-    let units = Rates::work(kernel, 1.0, f64::INFINITY);
+fn cost(rates: &[f64; Rates::COUNT], kernel: &Kernel, law: &Law) -> f64 {
+    let units = law.work(kernel, 1.0, f64::INFINITY);
     rates.iter().zip(units).map(|(r, u)| r * u).sum()
 }
 
 /// Adds to `kinds` every kind that `source` knows and they do not.
 ///
-/// `known` says which kinds `source` has rates for; `from` names it.
+/// `known` says which kinds `source` has rates for; `laws` are those of `source` and of `kinds`; `from` names it.
 pub fn fill(
     kinds: &mut BTreeMap<KernelKind, KindProfile>,
     source: &RateTable,
+    laws: [&Law; 2],
     known: impl Fn(KernelKind) -> bool,
     from: &str,
 ) {
@@ -76,8 +78,8 @@ pub fn fill(
         }
         let at = reference(anchor);
         let (there, here) = (
-            cost(&source.rates[anchor.index()], &at),
-            cost(&own.latency_s.to_array(), &at),
+            cost(&source.rates[anchor.index()], &at, laws[0]),
+            cost(&own.latency_s.to_array(), &at, laws[1]),
         );
         if there <= 0.0 || here <= 0.0 {
             continue;
@@ -93,7 +95,7 @@ pub fn fill(
         };
         let power = own
             .energy_j
-            .map(|joules| cost(&joules.to_array(), &at) / here);
+            .map(|joules| cost(&joules.to_array(), &at, laws[1]) / here);
         let profile = KindProfile {
             support: Support::Transferred {
                 from: from.to_owned(),
@@ -107,14 +109,42 @@ pub fn fill(
     }
 }
 
+/// How far off the rule is where it can be checked: for kinds that both have and whose number differs from network to
+/// network, the logarithm of the cost that the rule makes up over the cost that was fitted, at the reference kernel.
+pub fn misses(kinds: &BTreeMap<KernelKind, KindProfile>, source: &RateTable) -> Vec<f64> {
+    use KernelKind::{Add, AvgPool, Conv3x3, Mul};
+    let here = |kind: KernelKind| {
+        let fitted = kinds.get(&kind).filter(|k| k.seen.is_some())?;
+        Some(cost(
+            &fitted.latency_s.to_array(),
+            &reference(kind),
+            &Law::PLAIN,
+        ))
+    };
+    let there = |kind: KernelKind| cost(&source.rates[kind.index()], &reference(kind), &Law::NCNN);
+    let miss = |kind: &KernelKind| {
+        let anchor = anchor(*kind);
+        let made = here(anchor)? * there(*kind) / there(anchor);
+        let fitted = here(*kind)?;
+        (made > 0.0 && fitted > 0.0).then(|| (made / fitted).ln())
+    };
+    [Conv3x3, AvgPool, Add, Mul]
+        .iter()
+        .filter_map(miss)
+        .collect()
+}
+
 /// Gives kinds without rates those of a sibling that does much the same.
 pub fn fill_siblings(kinds: &mut BTreeMap<KernelKind, KindProfile>) {
-    use KernelKind::{Concat, Conv3x3Strided, ConvOther, Copy, Grouped, Grouped1x1, Shuffle};
+    use KernelKind::{
+        Concat, Conv1x1, Conv3x3, Conv3x3Strided, ConvOther, Copy, Grouped, Grouped1x1, Shuffle,
+    };
     for (kind, sibling) in [
         (Shuffle, Copy),
         (Copy, Concat),
         (Shuffle, Copy),
-        (Grouped1x1, Grouped),
+        (Grouped1x1, Conv1x1),
+        (Grouped, Conv3x3),
         (ConvOther, Conv3x3Strided),
     ] {
         if kinds.contains_key(&kind) {

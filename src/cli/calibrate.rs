@@ -7,9 +7,12 @@ use super::networks::{Networks, input};
 use super::out::Out;
 use crate::analysis::parquet;
 use crate::base::file::write_atomically;
+use crate::calibrate::few;
+use crate::calibrate::nasbench::A76_CACHE_ELEMS;
 use crate::calibrate::public::{self, Tables};
-use crate::calibrate::{About, Sample, fit_own, own_sample};
-use crate::device::{Profile, Provenance};
+use crate::calibrate::report::{self, Line};
+use crate::calibrate::{About, Sample, fit_own, own_sample, priors};
+use crate::device::{Law, Profile, Provenance};
 use crate::fuse::FuseRules;
 use anyhow::{Context, anyhow};
 use serde_json::json;
@@ -53,13 +56,24 @@ pub struct Args {
     /// Refits all shipped profiles from the public tables in this folder (`nasbench201_pi5.parquet`, `ncnn_arm.parquet`, ...).
     #[arg(long, value_name = "DIR", conflicts_with_all = ["measurements", "ops", "name", "init", "runtime"])]
     public: Option<PathBuf>,
+    /// With --public, also predicts every split that the models are judged by, and prints the table: errors on networks,
+    /// boards, GPUs and input sizes that the fit had not seen.
+    #[arg(long, requires = "public")]
+    report: bool,
 }
 
 pub fn run(args: &Args, out: &mut Out) -> Result {
     let profiles = match &args.public {
-        Some(folder) => refit_shipped(folder, &args.out)?,
+        Some(folder) => {
+            let (profiles, lines) = refit_shipped(folder, &args.out, args.report)?;
+            if args.report {
+                print_report(&lines, out)?;
+                return Ok(Exit::Ok);
+            }
+            profiles
+        }
         None => {
-            let profile = own(args)?;
+            let profile = own(args, out)?;
             write(&profile, &args.out)?;
             vec![profile]
         }
@@ -85,18 +99,39 @@ fn write(profile: &Profile, path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn refit_shipped(folder: &Path, out: &Path) -> Result<Vec<Profile>> {
+fn refit_shipped(folder: &Path, out: &Path, judge: bool) -> Result<(Vec<Profile>, Vec<Line>)> {
     let tables = Tables::read(|name| parquet::read(&folder.join(format!("{name}.parquet"))))?;
-    let profiles = public::fit_all(&tables)?;
+    let (profiles, lines) = if judge {
+        report::run(&tables)?
+    } else {
+        (public::fit_all(&tables)?, Vec::new())
+    };
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;
     for profile in &profiles {
         write(profile, &out.join(format!("{}.json", profile.name)))?;
     }
-    Ok(profiles)
+    Ok((profiles, lines))
 }
 
-fn own(args: &Args) -> Result<Profile> {
+fn print_report(lines: &[Line], out: &mut Out) -> Result<()> {
+    if out.is_json() {
+        let rows: Vec<_> = lines
+            .iter()
+            .map(|l| {
+                json!({"set": l.set, "split": l.split, "bar_percent": l.bars.map(|b| b.0),
+                    "want_percent": l.bars.map(|b| b.1), "held_out": l.held,
+                    "coverage": l.coverage, "interval_width": l.width})
+            })
+            .collect();
+        out.json(&json!({"lines": rows}))?;
+    } else {
+        out.text(report::render(lines).trim_end())?;
+    }
+    Ok(())
+}
+
+fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     let init = args.init.as_deref().map(device).transpose()?;
     let init = init.as_ref().map(|m| m.profile());
     let rules = match (args.runtime.as_deref(), init) {
@@ -132,7 +167,17 @@ fn own(args: &Args) -> Result<Profile> {
         threads: args.threads,
         precision: &args.precision,
         rules,
-        cache_elems: init.and_then(|i| i.cache_elems),
+        law: match init {
+            Some(init) => init.law,
+            None if args.runtime.as_deref() == Some("ncnn") => Law::NCNN,
+            None => Law::PLAIN,
+        },
+        cache_elems: match init {
+            Some(init) => init.cache_elems,
+            // no cache of a GPU keeps a layer
+            None if args.runtime.as_deref() == Some("eager") => None,
+            None => Some(A76_CACHE_ELEMS),
+        },
         provenance: Provenance {
             data: files.join(", "),
             origin: "own measurements".to_owned(),
@@ -144,7 +189,21 @@ fn own(args: &Args) -> Result<Profile> {
             notes: Vec::new(),
         },
     };
-    fit_own(about, &samples, init).map_err(input)
+    let prior = match args.runtime.as_deref() {
+        Some("onnx") => priors::onnx(),
+        Some("litert") => priors::litert(),
+        Some("torchmobile") => priors::torchmobile(),
+        Some("ncnn") => priors::Runtime {
+            time: priors::ncnn(),
+            power: priors::ONE_POWER,
+        },
+        _ => priors::cpu(),
+    };
+    let profile = fit_own(about, &samples, init, prior).map_err(input)?;
+    for doubt in few::doubts(&profile, &samples, init) {
+        out.note(&format!("warning: {doubt}"));
+    }
+    Ok(profile)
 }
 
 fn read_samples(path: &Path, ops: &[PathBuf], rules: &FuseRules) -> Result<Vec<Sample>> {

@@ -1,6 +1,7 @@
 //! A profile made ready to predict.
 
 use super::error::{DeviceError, DeviceErrorKind, PredictError};
+use super::law::Law;
 use super::profile::{KindProfile, Profile, Rates, Support};
 use super::profiles::BUILT_IN;
 use crate::base::units::{Joules, Seconds};
@@ -94,6 +95,8 @@ pub struct Sum {
     pub uncovered_kernels: u32,
     /// Their MACs.
     pub uncovered_macs: u64,
+    /// [`signature`] of the kernels; 0 where the profile knows no networks.
+    pub signature: u64,
 }
 
 /// Femtoseconds in a second.
@@ -131,6 +134,7 @@ impl std::ops::AddAssign for Sum {
             .uncovered_kernels
             .saturating_add(more.uncovered_kernels);
         self.uncovered_macs = self.uncovered_macs.saturating_add(more.uncovered_macs);
+        self.signature = self.signature.wrapping_add(more.signature);
     }
 }
 
@@ -161,9 +165,35 @@ pub struct DeviceModel {
     profile: Profile,
     rows: [Row; KernelKind::COUNT],
     cache_elems: f64,
+    law: Law,
+    /// Signature and factor, by signature.
+    known: Vec<(u64, f64)>,
 }
 
-const LAUNCH: usize = Rates::COUNT - 1;
+const LAUNCH: usize = Rates::LAUNCH;
+
+/// A number that two lists share only where they hold the same kernels in any order. The wrapping sum of the signatures
+/// of two lists is that of both together.
+pub fn signature(kernels: &[Kernel]) -> u64 {
+    let marks = kernels.iter().map(mark);
+    marks.fold(0, u64::wrapping_add)
+}
+
+fn mark(kernel: &Kernel) -> u64 {
+    let facts = [
+        kernel.macs,
+        kernel.elems_in,
+        kernel.elems_out,
+        kernel.weights,
+    ];
+    let mut hash = kernel.kind.index() as u64 + 1;
+    for fact in facts {
+        // a multiplier and shift of splitmix64
+        hash = (hash ^ fact).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        hash ^= hash >> 31;
+    }
+    hash
+}
 
 impl DeviceModel {
     /// A model from a profile whose numbers have been checked, as those of [`Profile::parse`] are.
@@ -173,11 +203,26 @@ impl DeviceModel {
             rows[kind.index()] = Row::of(rates);
         }
         let cache_elems = profile.cache_elems.unwrap_or(f64::INFINITY);
+        let known = profile.known.iter();
+        let mut known: Vec<_> = known.map(|k| (k.signature, k.log_ratio.exp())).collect();
+        known.sort_by_key(|k| k.0);
         Self {
+            law: profile.law,
             profile,
             rows,
             cache_elems,
+            known,
         }
+    }
+
+    /// Measured time over what the rates make of it, for a network of that signature; 1 where none is known.
+    fn factor(&self, signature: u64) -> f64 {
+        let at = self.known.binary_search_by_key(&signature, |k| k.0);
+        at.ok().and_then(|i| self.known.get(i)).map_or(1.0, |k| k.1)
+    }
+
+    fn row(&self, kernel: &Kernel) -> &Row {
+        &self.rows[self.law.kind(kernel).index()]
     }
 
     /// The profile of that name among the shipped ones, or else in that file.
@@ -242,7 +287,7 @@ impl DeviceModel {
         let mut uncovered = Vec::new();
         let (mut work, mut uncovered_work) = (0.0, 0.0);
         for kernel in kernels {
-            let row = &self.rows[kernel.kind.index()];
+            let row = self.row(kernel);
             let moved = (kernel.elems_in + kernel.elems_out) as f64;
             let macs = kernel.macs as f64;
             work += macs + moved;
@@ -251,13 +296,14 @@ impl DeviceModel {
                 uncovered.push(kernel.kind);
                 continue;
             }
-            let units = Rates::work(kernel, n, self.cache_elems);
+            let units = self.law.work(kernel, n, self.cache_elems);
             let (time, joules) = (dot(&row.latency, &units), dot(&row.energy, &units));
             let class = &mut classes[kernel.kind.class() as usize];
-            class[0] += time - row.latency[LAUNCH];
-            class[1] += joules - row.energy[LAUNCH];
-            launches[0] += row.latency[LAUNCH];
-            launches[1] += row.energy[LAUNCH];
+            let launch = [row.latency, row.energy].map(|r| r[LAUNCH] * units[LAUNCH]);
+            class[0] += time - launch[0];
+            class[1] += joules - launch[1];
+            launches[0] += launch[0];
+            launches[1] += launch[1];
             if row.transferred {
                 transferred += time;
             } else {
@@ -268,8 +314,9 @@ impl DeviceModel {
         uncovered.sort_unstable();
         uncovered.dedup();
         let constant = self.profile.energy_constant_j;
+        let factor = self.known_factor(kernels);
         let cost = |[time, joules]: [f64; 2]| Cost {
-            latency: Seconds(time),
+            latency: Seconds(time * factor),
             energy: constant.map(|_| Joules(joules)),
         };
         let by_class = ByClass {
@@ -283,12 +330,23 @@ impl DeviceModel {
             ]),
         };
         let total = fast.latency.0;
-        let share = |part: f64| if total > 0.0 { part / total } else { 0.0 };
+        let share = |part: f64| {
+            if total > 0.0 {
+                part * factor / total
+            } else {
+                0.0
+            }
+        };
         let batches = self.profile.batch.map(|b| f64::from(b.max(1)));
         let far_batch = (n / batches[1]).max(batches[0] / n).max(1.0).ln();
+        let far_time = self.profile.latency_range_s.map_or(0.0, |[short, long]| {
+            let sample = (total / n).max(f64::MIN_POSITIVE);
+            let beyond = (sample / long.max(f64::MIN_POSITIVE)).max(short / sample);
+            beyond.max(1.0).ln()
+        });
         let interval = &self.profile.interval;
         let widen = interval.transferred_log * share(transferred)
-            + interval.far_log * (share(far) + far_batch);
+            + interval.far_log * (share(far) + far_batch + far_time);
         let band = |middle: f64, log: f64| {
             let factor = (log + widen).exp();
             (middle / factor, middle * factor)
@@ -330,9 +388,12 @@ impl DeviceModel {
         let n = f64::from(batch);
         let mut sum = Sum::default();
         for kernel in kernels {
-            let row = &self.rows[kernel.kind.index()];
+            if !self.known.is_empty() {
+                sum.signature = sum.signature.wrapping_add(mark(kernel));
+            }
+            let row = self.row(kernel);
             sum += if row.covered {
-                let units = Rates::work(kernel, n, self.cache_elems);
+                let units = self.law.work(kernel, n, self.cache_elems);
                 Sum::covered(dot(&row.latency, &units), dot(&row.energy, &units))
             } else {
                 Sum {
@@ -348,12 +409,20 @@ impl DeviceModel {
     /// The network's prediction from the sum over its kernels.
     pub fn total(&self, sum: Sum) -> Fast {
         let constant = self.profile.energy_constant_j;
+        let time = sum.time as f64 / FEMTO + self.profile.latency_constant_s;
         Fast {
-            latency: Seconds(sum.time as f64 / FEMTO + self.profile.latency_constant_s),
+            latency: Seconds(time * self.factor(sum.signature)),
             energy: constant.map(|joules| Joules(sum.energy as f64 / FEMTO + joules)),
             uncovered_kernels: sum.uncovered_kernels,
             uncovered_macs: sum.uncovered_macs,
         }
+    }
+
+    fn known_factor(&self, kernels: &[Kernel]) -> f64 {
+        if self.known.is_empty() {
+            return 1.0;
+        }
+        self.factor(signature(kernels))
     }
 
     /// What each kernel costs, in their order.
@@ -365,18 +434,19 @@ impl DeviceModel {
             return Err(PredictError::EmptyBatch);
         }
         let n = f64::from(batch);
+        let factor = self.known_factor(kernels);
         let energy = |joules: f64| self.profile.energy_constant_j.map(|_| Joules(joules));
         let explained = kernels.iter().map(|kernel| {
-            let row = &self.rows[kernel.kind.index()];
-            let units = Rates::work(kernel, n, self.cache_elems);
+            let row = self.row(kernel);
+            let units = self.law.work(kernel, n, self.cache_elems);
             KernelCost {
                 cost: row.covered.then(|| Cost {
-                    latency: Seconds(dot(&row.latency, &units)),
+                    latency: Seconds(dot(&row.latency, &units) * factor),
                     energy: energy(dot(&row.energy, &units)),
                 }),
                 launch: Cost {
-                    latency: Seconds(row.latency[LAUNCH]),
-                    energy: energy(row.energy[LAUNCH]),
+                    latency: Seconds(row.latency[LAUNCH] * units[LAUNCH] * factor),
+                    energy: energy(row.energy[LAUNCH] * units[LAUNCH]),
                 },
                 transferred: row.transferred,
             }

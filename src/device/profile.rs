@@ -1,7 +1,8 @@
 //! The profile file.
 
 use super::error::{DeviceError, DeviceErrorKind};
-use crate::fuse::{FuseRules, Kernel, KernelKind};
+use super::law::Law;
+use crate::fuse::{FuseRules, KernelKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -34,18 +35,39 @@ pub struct Profile {
     pub interval: Interval,
     /// How the runtime fuses.
     pub fuse: FuseRules,
+    /// What of a kernel's shape costs work; all off where the file does not say.
+    #[serde(default)]
+    pub law: Law,
     /// Elements of one kernel's inputs and outputs that its near caches hold; `null` where the fit does not tell.
     pub cache_elems: Option<f64>,
     /// Seconds a run takes beside its kernels.
     pub latency_constant_s: f64,
     /// Joules a run takes beside its kernels; `null` where energy was not measured.
     pub energy_constant_j: Option<f64>,
+    /// Shortest and longest time of one sample that the fit saw; `null` where the file does not say.
+    #[serde(default)]
+    pub latency_range_s: Option<[f64; 2]>,
     /// Rates by kernel kind. A kind that is not here is uncovered.
     pub kernels: BTreeMap<KernelKind, KindProfile>,
+    /// Networks that were measured themselves, and how far the rates are off there.
+    #[serde(default)]
+    pub known: Vec<Known>,
+}
+
+/// A network that was measured itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Known {
+    /// Its name.
+    pub network: String,
+    /// [`signature`](super::signature) of its kernels.
+    pub signature: u64,
+    /// Natural logarithm of its time over what the rates make of it, drawn towards 0 as far as the measurement is in doubt.
+    pub log_ratio: f64,
 }
 
 /// Where a profile comes from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Provenance {
     /// The table fitted.
@@ -96,6 +118,12 @@ pub struct HeldOut {
     pub within_10: f64,
     /// Kendall's tau of predicted against measured; `null` where it has no value.
     pub tau: Option<f64>,
+    /// Share of rows within an interval that they had no part in; `null` where it was not counted.
+    #[serde(default)]
+    pub coverage: Option<f64>,
+    /// Width of that interval over its middle, on average.
+    #[serde(default)]
+    pub width: Option<f64>,
 }
 
 /// How wide a prediction is: natural logarithms of the factors around it.
@@ -173,14 +201,23 @@ pub struct Rates {
     pub per_weight: f64,
     /// A launch.
     pub per_launch: f64,
+    /// A multiply-accumulate of channels that do not fill whole packs ([`Law::pack`]), in addition.
+    #[serde(default)]
+    pub per_unpacked: f64,
 }
 
 impl Rates {
     /// How many there are.
-    pub const COUNT: usize = 7;
+    pub const COUNT: usize = 8;
 
     /// Index of `per_elem_spilled` in [`to_array`](Self::to_array).
     pub const SPILLED: usize = 4;
+
+    /// Index of `per_launch`.
+    pub const LAUNCH: usize = 6;
+
+    /// Index of `per_unpacked`.
+    pub const UNPACKED: usize = 7;
 
     /// Their names, in the order of [`to_array`](Self::to_array).
     pub const NAMES: [&'static str; Self::COUNT] = [
@@ -191,9 +228,10 @@ impl Rates {
         "per_elem_spilled",
         "per_weight",
         "per_launch",
+        "per_unpacked",
     ];
 
-    /// As a vector, to be multiplied with [`Rates::work`].
+    /// As a vector, to be multiplied with [`Law::work`].
     pub fn to_array(self) -> [f64; Self::COUNT] {
         [
             self.per_mac,
@@ -203,6 +241,7 @@ impl Rates {
             self.per_elem_spilled,
             self.per_weight,
             self.per_launch,
+            self.per_unpacked,
         ]
     }
 
@@ -216,6 +255,7 @@ impl Rates {
             per_elem_spilled,
             per_weight,
             per_launch,
+            per_unpacked,
         ] = a;
         Self {
             per_mac,
@@ -225,27 +265,8 @@ impl Rates {
             per_elem_spilled,
             per_weight,
             per_launch,
+            per_unpacked,
         }
-    }
-
-    /// The units of work of one launch on a batch, in the order of [`to_array`](Self::to_array).
-    ///
-    /// `cache_elems` is infinite where the device model has no such limit.
-    pub fn work(kernel: &Kernel, batch: f64, cache_elems: f64) -> [f64; Self::COUNT] {
-        let (read, written) = (kernel.elems_in as f64, kernel.elems_out as f64);
-        let moved = read + written;
-        let macs = kernel.macs as f64;
-        let width = f64::from(kernel.output.hw().1.max(1));
-        let row_work = if kernel.macs > 0 { macs } else { written };
-        [
-            batch * macs,
-            batch * row_work / width,
-            batch * read,
-            batch * written,
-            batch * (moved - cache_elems).max(0.0),
-            kernel.weights as f64,
-            1.0,
-        ]
     }
 }
 
@@ -296,6 +317,17 @@ impl Profile {
         number("interval.energy_log", energy_log)?;
         number("interval.transferred_log", self.interval.transferred_log)?;
         number("interval.far_log", self.interval.far_log)?;
+        let law = [self.law.half_in, self.law.half_out, self.law.half_pixels];
+        for (what, got) in ["half_in", "half_out", "half_pixels"].iter().zip(law) {
+            number(&format!("law.{what}"), got)?;
+        }
+        for got in self.latency_range_s.unwrap_or_default() {
+            number("latency_range_s", got)?;
+        }
+        for known in &self.known {
+            // of either sign, but a factor of e^10 is no correction
+            number("known.log_ratio", 10.0 - known.log_ratio.abs())?;
+        }
         for (kind, rates) in &self.kernels {
             if self.energy_constant_j.is_some() && rates.energy_j.is_none() {
                 let kind = kind.name();

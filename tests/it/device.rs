@@ -5,7 +5,9 @@ use blocksmith::base::stats::mape;
 use blocksmith::blocks::{self, Names};
 use blocksmith::calibrate::priors::{self, Work};
 use blocksmith::calibrate::{self, Options, Sample, page};
-use blocksmith::device::{BUILT_IN, DeviceErrorKind, DeviceModel, PredictError, Profile, Quantity};
+use blocksmith::device::{
+    BUILT_IN, DeviceErrorKind, DeviceModel, Law, PredictError, Profile, Quantity, signature,
+};
 use blocksmith::fuse::{Kernel, KernelKind, Window, fuse};
 use blocksmith::ir::{Graph, Shape};
 use rand::Rng as _;
@@ -82,11 +84,11 @@ fn a_fit_finds_the_rates_that_made_the_data() {
         }
         let energy = truth
             .scaled(2.0)
-            .cost(&Work::of(&kernels, 1, f64::INFINITY));
+            .cost(&Work::of(&kernels, 1, f64::INFINITY, &Law::PLAIN));
         samples.push(Sample {
             network: format!("n{i}"),
             group: format!("n{i}"),
-            latency_s: truth.cost(&Work::of(&kernels, 1, f64::INFINITY)),
+            latency_s: truth.cost(&Work::of(&kernels, 1, f64::INFINITY, &Law::PLAIN)),
             energy_j: Some(energy),
             kernels: Arc::from(kernels),
             batch: 1,
@@ -98,7 +100,11 @@ fn a_fit_finds_the_rates_that_made_the_data() {
     prior.rates[add.index()][6] = 1e-6;
     let options = Options {
         pull: 1e-12,
-        ..Options::new(prior)
+        kind_pull: 1e-12,
+        ..Options::new(priors::Runtime {
+            time: prior,
+            power: priors::ONE_POWER,
+        })
     };
     let fitted = calibrate::fit("synthetic", &samples, &options).unwrap();
     let near = |got: f64, want: f64| (got / want - 1.0).abs() < 1e-4;
@@ -193,11 +199,11 @@ fn shipped_profiles_say_what_they_are_worth() {
 fn shipped_profiles_reach_the_bars() {
     // (profile, latency, energy) in percent: DESIGN, section 5
     for (name, latency, energy) in [
-        ("pi5-litert", 3.5, Some(4.7)),
-        ("pi5-onnx", 2.3, Some(4.0)),
-        ("pi5-torchmobile", 8.5, Some(7.6)),
-        ("rtx3090-torch", 12.0, None),
-        ("rtx4090-torch", 12.0, None),
+        ("pi5-litert", 2.5, Some(4.2)),
+        ("pi5-onnx", 1.2, Some(3.8)),
+        ("pi5-torchmobile", 3.0, Some(5.5)),
+        ("rtx3090-torch", 11.0, None),
+        ("rtx4090-torch", 11.0, None),
     ] {
         let model = DeviceModel::find(name).unwrap();
         let held = &model.profile().held_out;
@@ -216,6 +222,93 @@ fn shipped_profiles_reach_the_bars() {
             assert!(held[0].tau.unwrap() > 0.93, "{name}: {:?}", held[0].tau);
         }
     }
+}
+
+#[test]
+fn intervals_cover_what_they_say() {
+    let mut boards = Vec::new();
+    for profile in shipped() {
+        assert_eq!(profile.interval.level, 0.8, "{}", profile.name);
+        for held in &profile.held_out {
+            let Some(covered) = held.coverage else {
+                continue;
+            };
+            if profile.runtime == "ncnn" {
+                // twenty networks: one is five percent
+                boards.push(covered);
+            } else {
+                assert!(
+                    (0.75..=0.85).contains(&covered),
+                    "{}: {held:?}",
+                    profile.name
+                );
+            }
+        }
+    }
+    assert!(boards.len() > 20);
+    let mean = boards.iter().sum::<f64>() / boards.len() as f64;
+    assert!((0.75..=0.85).contains(&mean), "{mean}");
+}
+
+#[test]
+fn a_known_network_costs_what_was_measured() {
+    let of = |name: &str| shipped().into_iter().find(|p| p.name == name).unwrap();
+    let mut profile = of("pi5-onnx");
+    let model = DeviceModel::new(profile.clone());
+    let kernels = [
+        kernel(KernelKind::Conv1x1, 8, 8),
+        kernel(KernelKind::Conv3x3, 8, 8),
+    ];
+    let plain = model.predict(&kernels, 1).unwrap();
+    profile.known.push(blocksmith::device::Known {
+        network: "two".into(),
+        signature: signature(&kernels),
+        log_ratio: 3f64.ln(),
+    });
+    let model = DeviceModel::new(Profile::parse(&profile.to_json(), "x").unwrap());
+    let turned = [kernels[1], kernels[0]];
+    let known = model.predict(&turned, 1).unwrap();
+    assert!((known.latency.0 / plain.latency.0 - 3.0).abs() < 1e-9);
+    assert_eq!(known.energy, plain.energy);
+    let fast = model.predict_fast(&turned, 1).unwrap();
+    assert_eq!(fast.latency.0.to_bits(), known.latency.0.to_bits());
+    let classes: f64 = known
+        .by_class
+        .named()
+        .iter()
+        .map(|(_, c)| c.latency.0)
+        .sum();
+    assert!((classes / known.latency.0 - 1.0).abs() < 1e-9);
+    // one kernel more is another network
+    let more = [kernels[0], kernels[1], kernels[1]];
+    let more = model.predict(&more, 1).unwrap().latency.0;
+    assert!(more < 2.5 * plain.latency.0);
+    // sums of parts find it too
+    let mut sum = model.sum(&kernels[..1], 1);
+    sum += model.sum(&kernels[1..], 1);
+    assert_eq!(model.total(sum).latency, known.latency);
+}
+
+#[test]
+fn outside_what_was_fitted_intervals_widen() {
+    let profile = shipped()
+        .into_iter()
+        .find(|p| p.name == "pi5-onnx")
+        .unwrap();
+    let model = DeviceModel::new(profile);
+    let [short, long] = model.profile().latency_range_s.unwrap();
+    let factor = |count: usize, c: u32| {
+        let kernels = vec![kernel(KernelKind::Conv3x3, c, 16); count];
+        let p = model.predict(&kernels, 1).unwrap();
+        (p.latency.0, p.latency_hi.0 / p.latency.0)
+    };
+    let (time, narrow) = factor(40, 64);
+    assert!((short..long).contains(&time), "{time}");
+    // a network below the shortest, and one of kernels beyond the largest
+    let (time, below) = factor(1, 8);
+    assert!(time < short);
+    let (_, beyond) = factor(4, 2048);
+    assert!(below > narrow && beyond > narrow);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Devices made up for tests: every unit of work costs something round.
 
 use blocksmith::device::{
-    DeviceModel, FORMAT, Interval, KindProfile, Profile, Provenance, Rates, Support,
+    DeviceModel, FORMAT, Interval, KindProfile, Law, Profile, Provenance, Rates, Support,
 };
 use blocksmith::fuse::{FuseRules, KernelKind};
 
@@ -14,6 +14,7 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
         per_elem_spilled: 0.0,
         per_weight: 1e-10 * scale,
         per_launch: 5e-6 * scale,
+        per_unpacked: 0.0,
     };
     DeviceModel::new(Profile {
         format: FORMAT.into(),
@@ -42,9 +43,12 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
             far_log: 0.0,
         },
         fuse: FuseRules::onnx(),
+        law: Law::PLAIN,
         cache_elems: None,
         latency_constant_s: 1e-5,
         energy_constant_j: Some(1e-5),
+        latency_range_s: None,
+        known: Vec::new(),
         kernels: kinds
             .map(|kind| {
                 let rates = KindProfile {

@@ -1,0 +1,403 @@
+//! Profiles from one's own measurements.
+//!
+//! Without a profile to start from, rates are fitted as those of the Raspberry Pi are, from likely rates of the runtime.
+//! With one, the new device is placed beside it: every rate is that of the known device times the ratio of speeds, and moves
+//! away only as far as the measurements push. Where many profiles of the same runtime ship, the new device is placed in the
+//! middle of all of them instead, and may differ from it the way they differ from each other. What the known profile says
+//! of networks that it measured itself carries over.
+
+use super::error::CalibrateError;
+use super::fit::{self, Fitted, MIN_SAMPLES, errors, seen, short};
+use super::interval;
+use super::joint::{self, Belief, Columns, Family, Row};
+use super::priors::{self, RateTable, Work};
+use super::public::{About, counts};
+use super::sample::Sample;
+use super::transfer;
+use crate::base::stats::median;
+use crate::device::{
+    BUILT_IN, DeviceModel, HeldOut, Known, Law, Profile, Provenance, Quantity, signature,
+};
+use crate::fuse::{Kernel, KernelKind};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Shipped profiles of one runtime, from which on they are a family.
+const FAMILY: usize = 8;
+
+/// What one's own rows are worth: the errors of good ones, and how far a rate may be from where it starts.
+pub const BELIEF: Belief = Belief {
+    noise: 0.05,
+    ..Belief::DEFAULT
+};
+
+/// A profile from one's own measurements, network by network. `runtime` has the likely rates to start from where there is
+/// no `init`; of `init` the fusion rules and the law are kept.
+///
+/// # Errors
+/// Where there are too few samples.
+pub fn fit_own(
+    about: About<'_>,
+    samples: &[Sample],
+    init: Option<&Profile>,
+    runtime: priors::Runtime,
+) -> Result<Profile, CalibrateError> {
+    let (fitted, mut kinds, known) = match init {
+        None => {
+            let options = fit::Options {
+                pull: 0.02,
+                huber: 0.05,
+                cache_elems: about.cache_elems,
+                law: about.law,
+                method: "networks held out in up to 10 parts".to_owned(),
+                ..fit::Options::new(runtime)
+            };
+            let fitted = fit::fit(about.name, samples, &options)?;
+            let kinds = fitted.kinds();
+            (fitted, kinds, Vec::new())
+        }
+        Some(init) => {
+            let (fitted, known) = adapt(about.name, samples, init)?;
+            let kinds = fitted.kinds();
+            (fitted, kinds, known)
+        }
+    };
+    if let Some(init) = init {
+        let has = |k: KernelKind| init.kernels.contains_key(&k);
+        transfer::fill(&mut kinds, &rates_of(init), [&init.law; 2], has, &init.name);
+    }
+    let filled = Provenance {
+        data: about.provenance.data.clone(),
+        origin: about.provenance.origin.clone(),
+        licence: about.provenance.licence.clone(),
+        date: about.provenance.date.clone(),
+        notes: about.provenance.notes.clone(),
+        ..counts(&fitted)
+    };
+    let about = About {
+        provenance: filled,
+        ..about
+    };
+    let mut profile = about.profile(&fitted, kinds);
+    profile.known = known;
+    Ok(profile)
+}
+
+/// A known device: its rates, and the networks that it measured itself.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Seconds.
+    pub rates: RateTable,
+    /// Its networks.
+    pub known: Vec<Known>,
+}
+
+/// Where a new device is looked for.
+#[derive(Clone, Debug)]
+pub struct Start {
+    columns: Columns,
+    family: Family,
+    law: Law,
+    cache_elems: f64,
+    /// By signature.
+    known: BTreeMap<u64, Known>,
+}
+
+impl Start {
+    /// Around one profile, or among `family`, profiles of the same runtime, where they are many.
+    pub fn new(init: &Profile, family: &[Member]) -> Self {
+        let own = Member {
+            rates: rates_of(init),
+            known: init.known.clone(),
+        };
+        Self::of(&own, family, init.law, init.cache_elems)
+    }
+
+    /// As [`new`](Self::new), from parts.
+    pub fn of(init: &Member, family: &[Member], law: Law, cache_elems: Option<f64>) -> Self {
+        let columns = Columns::single(init.rates.clone());
+        let alone = std::slice::from_ref(init);
+        let many = family.len() >= FAMILY;
+        let members = if many { family } else { alone };
+        let logs: Vec<Vec<f64>> = members.iter().map(|m| columns.logs(&m.rates)).collect();
+        let family = if many {
+            Family::of(&logs)
+        } else {
+            Family::of_one(columns.logs(&init.rates))
+        };
+        Self {
+            columns,
+            family,
+            law,
+            cache_elems: cache_elems.unwrap_or(f64::INFINITY),
+            known: shared(members),
+        }
+    }
+
+    /// Latency and signature as the fit takes them; what is known of a network is taken out of its time.
+    fn row(&self, sample: &Sample) -> Row {
+        let work = Work::of(&sample.kernels, sample.batch, self.cache_elems, &self.law);
+        Row {
+            device: 0,
+            costs: self.columns.costs(&work),
+            log: sample.latency_s.ln() - self.miss(&sample.kernels),
+        }
+    }
+
+    fn miss(&self, kernels: &[Kernel]) -> f64 {
+        let known = self.known.get(&signature(kernels));
+        known.map_or(0.0, |k| k.log_ratio)
+    }
+
+    /// Predicted seconds of `tested` by a device of which `shots` are measured.
+    pub fn predict(&self, shots: &[&Sample], tested: &[&Sample]) -> Vec<f64> {
+        let rows: Vec<Row> = shots.iter().map(|s| self.row(s)).collect();
+        let logs = joint::adapt(&rows, &self.family, &BELIEF);
+        let one = |s: &&Sample| {
+            let log = joint::predict(&self.row(s).costs, &logs) + self.miss(&s.kernels);
+            log.exp()
+        };
+        tested.iter().map(one).collect()
+    }
+}
+
+/// What several devices say of a network that they measured: the mean, less where they are few.
+fn shared(members: &[Member]) -> BTreeMap<u64, Known> {
+    // a known device's miss is one draw around the network's own with as much again of the device's
+    const PRIOR: f64 = 1.0;
+    let mut sums: BTreeMap<u64, (Known, f64)> = BTreeMap::new();
+    for known in members.iter().flat_map(|m| &m.known) {
+        let entry = sums.entry(known.signature);
+        let (sum, count) = entry.or_insert_with(|| {
+            let none = Known {
+                log_ratio: 0.0,
+                ..known.clone()
+            };
+            (none, 0.0)
+        });
+        sum.log_ratio += known.log_ratio;
+        *count += 1.0;
+    }
+    let one = members.len() == 1;
+    let mean = |(signature, (mut known, count)): (u64, (Known, f64))| {
+        let shrunk = if one { count } else { count + PRIOR };
+        known.log_ratio = short(known.log_ratio / shrunk);
+        (signature, known)
+    };
+    sums.into_iter().map(mean).collect()
+}
+
+/// The shipped profiles of the same runtime and law.
+pub fn family_of(init: &Profile) -> Vec<Member> {
+    let shipped = BUILT_IN.iter();
+    let profiles = shipped.filter_map(|b| Profile::parse(b.text, b.name).ok());
+    let same = profiles.filter(|p| p.runtime == init.runtime && p.law == init.law);
+    let member = |p: Profile| Member {
+        rates: rates_of(&p),
+        known: p.known,
+    };
+    same.map(member).collect()
+}
+
+/// What in these measurements no device can have done: a person should look before believing the profile.
+pub fn doubts(profile: &Profile, samples: &[Sample], init: Option<&Profile>) -> Vec<String> {
+    let mut doubts = Vec::new();
+    let macs = |s: &Sample| s.kernels.iter().map(|k| k.macs as f64).sum::<f64>();
+    let speed = |s: &Sample| macs(s) * f64::from(s.batch) / s.latency_s;
+    let speeds: Vec<f64> = samples
+        .iter()
+        .filter(|s| macs(s) > 0.0)
+        .map(speed)
+        .collect();
+    if let Some(speed) = median(&speeds)
+        && !(5e7..=1e15).contains(&speed)
+    {
+        doubts.push(format!(
+            "half of the rows do fewer or more than {speed:.1e} multiply-accumulates a second, which no device that runs such networks does: is latency_s in seconds, for the whole batch?"
+        ));
+    }
+    let watts = samples
+        .iter()
+        .filter_map(|s| Some(s.energy_j? / s.latency_s));
+    if let Some(watts) = median(&watts.collect::<Vec<f64>>())
+        && !(0.02..=2000.0).contains(&watts)
+    {
+        doubts.push(format!(
+            "the rows draw {watts:.1e} W in the middle: is energy_j in joules, for the whole batch?"
+        ));
+    }
+    let model = init.map(|i| DeviceModel::new(i.clone()));
+    let ratio = |model: &DeviceModel, s: &Sample| {
+        let fast = model.predict_fast(&s.kernels, s.batch).ok()?;
+        Some(s.latency_s / fast.latency.0)
+    };
+    if let (Some(init), Some(model)) = (init, &model) {
+        let ratios: Vec<f64> = samples.iter().filter_map(|s| ratio(model, s)).collect();
+        if let Some(r) = median(&ratios)
+            && !(0.005..=200.0).contains(&r)
+        {
+            doubts.push(format!(
+                "the rows take {r:.3} times as long as on {}: is latency_s in seconds?",
+                init.name
+            ));
+        }
+    }
+    let own = DeviceModel::new(Profile {
+        known: Vec::new(),
+        ..profile.clone()
+    });
+    let far = |s: &&Sample| ratio(&own, s).is_some_and(|r| !(0.1..=10.0).contains(&r));
+    let far: Vec<&str> = samples
+        .iter()
+        .filter(far)
+        .map(|s| s.network.as_str())
+        .collect();
+    if !far.is_empty() && far.len() * 2 < samples.len() {
+        doubts.push(format!(
+            "{} of {} rows are more than ten times off what the others make of them, as {}: are all in one unit?",
+            far.len(),
+            samples.len(),
+            far.first().copied().unwrap_or_default()
+        ));
+    }
+    doubts
+}
+
+fn adapt(
+    what: &str,
+    samples: &[Sample],
+    init: &Profile,
+) -> Result<(Fitted, Vec<Known>), CalibrateError> {
+    if samples.len() < MIN_SAMPLES {
+        return Err(CalibrateError::TooFew {
+            what: what.to_owned(),
+            needed: MIN_SAMPLES,
+            got: samples.len(),
+        });
+    }
+    let start = Start::new(init, &family_of(init));
+    let rows: Vec<Row> = samples.iter().map(|s| start.row(s)).collect();
+    let logs = joint::adapt(&rows, &start.family, &BELIEF);
+    let latency = start.columns.table(&logs);
+    let (held_out, width) = held_out(samples, &start);
+    let seen = seen(samples, &init.law);
+    let mut fitted = Fitted::of(samples, latency, seen, held_out, width);
+    let energies: Option<Vec<f64>> = samples.iter().map(|s| s.energy_j).collect();
+    if let Some(energies) = energies {
+        // joules start where the known device has them, else at one power
+        let prior = energy_of(init).unwrap_or_else(|| rates_of(init));
+        let columns = Columns::single(prior.clone());
+        let family = Family::of_one(columns.logs(&prior));
+        let rows: Vec<Row> = (samples.iter().zip(&energies))
+            .map(|(s, joules)| {
+                let work = Work::of(&s.kernels, s.batch, start.cache_elems, &init.law);
+                Row {
+                    device: 0,
+                    costs: columns.costs(&work),
+                    log: joules.max(f64::MIN_POSITIVE).ln(),
+                }
+            })
+            .collect();
+        let logs = joint::adapt(&rows, &family, &BELIEF);
+        let (held, width) = folds(samples, &energies, |fit, test| {
+            let kept: Vec<Row> = fit.iter().map(|i| rows[*i].clone()).collect();
+            let logs = joint::adapt(&kept, &family, &BELIEF);
+            test.iter()
+                .map(|i| joint::predict(&rows[*i].costs, &logs).exp())
+                .collect()
+        });
+        fitted.held_out.push(HeldOut {
+            quantity: Quantity::Energy,
+            ..held
+        });
+        fitted.interval.energy_log = Some(width);
+        fitted.energy = Some(columns.table(&logs));
+    }
+    let mut known = start.known;
+    for (sample, row) in samples.iter().zip(&rows) {
+        let miss = start_miss(&known, sample) + row.log - joint::predict(&row.costs, &logs);
+        let own = super::arm::known(sample, miss);
+        known.insert(own.signature, own);
+    }
+    Ok((fitted, known.into_values().collect()))
+}
+
+fn start_miss(known: &BTreeMap<u64, Known>, sample: &Sample) -> f64 {
+    let known = known.get(&signature(&sample.kernels));
+    known.map_or(0.0, |k| k.log_ratio)
+}
+
+fn held_out(samples: &[Sample], start: &Start) -> (HeldOut, f64) {
+    let times: Vec<f64> = samples.iter().map(|s| s.latency_s).collect();
+    folds(samples, &times, |fit, test| {
+        let of = |index: &[usize]| -> Vec<&Sample> { index.iter().map(|i| &samples[*i]).collect() };
+        start.predict(&of(fit), &of(test))
+    })
+}
+
+/// Errors and half width on networks held out in up to ten parts.
+fn folds(
+    samples: &[Sample],
+    costs: &[f64],
+    predict: impl Fn(&[usize], &[usize]) -> Vec<f64>,
+) -> (HeldOut, f64) {
+    const PARTS: usize = 10;
+    let names: BTreeSet<&str> = samples.iter().map(|s| s.network.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let part = |s: &Sample| names.binary_search(&s.network.as_str()).unwrap_or(0) % PARTS;
+    let parts: Vec<usize> = samples.iter().map(part).collect();
+    let (mut pairs, mut groups) = (Vec::new(), Vec::new());
+    for part in 0..PARTS.min(names.len()) {
+        let (test, fit): (Vec<usize>, Vec<usize>) =
+            (0..samples.len()).partition(|i| parts[*i] == part);
+        if fit.is_empty() {
+            continue;
+        }
+        for (i, predicted) in test.iter().zip(predict(&fit, &test)) {
+            let n = f64::from(samples[*i].batch.max(1));
+            pairs.push((predicted / n, costs[*i] / n));
+            groups.push(samples[*i].network.as_str());
+        }
+    }
+    let misses: Vec<f64> = pairs.iter().map(|(p, m)| (p / m).ln().abs()).collect();
+    let width = interval::conformal_quantile(&misses, interval::LEVEL);
+    let held = errors(&pairs, &groups, "networks held out in up to 10 parts");
+    (held, short(width))
+}
+
+/// The latency rates of a profile.
+pub fn rates_of(profile: &Profile) -> RateTable {
+    let mut table = RateTable::zero();
+    table.constant = profile.latency_constant_s;
+    for (kind, rates) in &profile.kernels {
+        table.rates[kind.index()] = rates.latency_s.to_array();
+    }
+    table
+}
+
+fn energy_of(profile: &Profile) -> Option<RateTable> {
+    let mut table = RateTable::zero();
+    table.constant = profile.energy_constant_j?;
+    for (kind, rates) in &profile.kernels {
+        table.rates[kind.index()] = rates.energy_j?.to_array();
+    }
+    Some(table)
+}
+
+/// A sample of one's own from its parts.
+pub fn own_sample(
+    network: &str,
+    kernels: Arc<[Kernel]>,
+    batch: u32,
+    latency_s: f64,
+    energy_j: Option<f64>,
+) -> Sample {
+    Sample {
+        network: network.to_owned(),
+        group: network.to_owned(),
+        kernels,
+        batch,
+        latency_s,
+        energy_j,
+    }
+}
