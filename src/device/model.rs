@@ -122,6 +122,7 @@ impl Sum {
             energy: self.energy.checked_sub(part.energy)?,
             uncovered_kernels: self.uncovered_kernels.checked_sub(part.uncovered_kernels)?,
             uncovered_macs: self.uncovered_macs.checked_sub(part.uncovered_macs)?,
+            signature: self.signature.wrapping_sub(part.signature),
         })
     }
 }
