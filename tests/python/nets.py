@@ -136,7 +136,7 @@ G_GHOSTS = {
 class Eesp(nn.Module):
     BRANCHES = 4
 
-    def __init__(self, cin, cout, limit, stride=1, inner=False):
+    def __init__(self, cin, cout, limit, stride=1, inner=False, lean=False):
         super().__init__()
         k, d = self.BRANCHES, cout // self.BRANCHES
         self.inner, self.adds = inner, stride == 1 and cin == cout
@@ -145,7 +145,7 @@ class Eesp(nn.Module):
         self.pyramid = nn.ModuleList(conv(d, d, 3, stride, d, (kernel - 1) // 2) for kernel in kernels)
         self.norm = nn.Sequential(nn.BatchNorm2d(cout), nn.PReLU(cout))
         self.expand = conv_bn(cout, cout, groups=k)
-        self.act = nn.PReLU(cout)  # of an inner unit: held, never run
+        self.act = None if lean else nn.PReLU(cout)  # of an inner unit: held, never run
 
     def forward(self, x):
         t = self.reduce(x)
@@ -159,9 +159,9 @@ class Eesp(nn.Module):
 
 
 class EespDown(nn.Module):
-    def __init__(self, cin, cout, limit):
+    def __init__(self, cin, cout, limit, lean=False):
         super().__init__()
-        self.unit = Eesp(cin, cout - cin, limit, 2, inner=True)
+        self.unit = Eesp(cin, cout - cin, limit, 2, inner=True, lean=lean)
         self.image = nn.Sequential(conv(3, 3, 3), nn.BatchNorm2d(3), nn.PReLU(3), conv(3, cout), nn.BatchNorm2d(cout))
         self.act = nn.PReLU(cout)
 
@@ -176,18 +176,21 @@ class EespDown(nn.Module):
 
 
 class EspNetV2(nn.Module):
-    def __init__(self, scale):
+    """`lean`, as in pytorchcv: holds no weights that never run, and the image goes into the last strided unit too."""
+
+    def __init__(self, scale, lean=False):
         super().__init__()
+        self.lean = lean
         base = -(-int(32 * scale) // 4) * 4
         first, c = min(32, base), [base * 2 ** i for i in range(1, 5)]
         last = 1280 if scale > 1.5 else 1024
         self.stem = nn.Sequential(*conv_bn(3, first, 3, 2), nn.PReLU(first))
-        self.down2 = EespDown(first, c[0], 13)
-        self.down3 = EespDown(c[0], c[1], 11)
+        self.down2 = EespDown(first, c[0], 13, lean)
+        self.down3 = EespDown(c[0], c[1], 11, lean)
         self.units3 = nn.Sequential(*[Eesp(c[1], c[1], 9) for _ in range(3)])
-        self.down4 = EespDown(c[1], c[2], 9)
+        self.down4 = EespDown(c[1], c[2], 9, lean)
         self.units4 = nn.Sequential(*[Eesp(c[2], c[2], 7) for _ in range(7)])
-        self.down5 = EespDown(c[2], c[3], 7)
+        self.down5 = EespDown(c[2], c[3], 7, lean)
         self.units5 = nn.Sequential(*[Eesp(c[3], c[3], 5) for _ in range(3)])
         self.tail = nn.Sequential(
             *conv_bn(c[3], c[3], 3, groups=c[3]), nn.PReLU(c[3]), *conv_bn(c[3], last, groups=4), nn.PReLU(last), Head(last)
@@ -197,32 +200,36 @@ class EspNetV2(nn.Module):
         x = self.down2(self.stem(image), image)
         x = self.units3(self.down3(x, image))
         x = self.units4(self.down4(x, image))
-        return self.tail(self.units5(self.down5(x)))
+        return self.tail(self.units5(self.down5(x, image if self.lean else None)))
 
 
-# ---- ShuffleNetV2 (1807.11164), the form of ShuffleNet-Series ----
+# ---- ShuffleNetV2 (1807.11164), the form of ShuffleNet-Series; `late`: pytorchcv's shufflenetv2b, which shuffles at the end ----
 
 class ShuffleUnit(nn.Module):
-    def __init__(self, cin, cout, stride):
+    def __init__(self, cin, cout, stride, late=False):
         super().__init__()
-        self.proj = None
+        self.proj, self.late = None, late
         if stride > 1:
             self.proj = nn.Sequential(*conv_bn(cin, cin, 3, stride, cin), *cbr(cin, cin))
         mid, into, made = cout // 2, cin if stride > 1 else cin // 2, cout - (cin if stride > 1 else cin // 2)
         self.main = nn.Sequential(*cbr(into, mid), *conv_bn(mid, mid, 3, stride, mid), *cbr(mid, made))
 
     def forward(self, x):
+        if self.late:
+            kept, made = (x, x) if self.proj is not None else x.chunk(2, 1)
+            kept = kept if self.proj is None else self.proj(kept)
+            return F.channel_shuffle(torch.cat([kept, self.main(made)], 1), 2)
         if self.proj is not None:
             return torch.cat([self.proj(x), self.main(x)], 1)
         return torch.cat([x[:, 0::2], self.main(x[:, 1::2])], 1)
 
 
-def shufflenet_v2_official(widths, last):
+def shufflenet_v2_official(widths, last, late=False):
     parts, cin = [cbr(3, 24, 3, 2), nn.MaxPool2d(3, 2, 1)], 24
     for c, units in zip(widths, (4, 8, 4)):
-        parts += [ShuffleUnit(cin if i == 0 else c, c, 2 if i == 0 else 1) for i in range(units)]
+        parts += [ShuffleUnit(cin if i == 0 else c, c, 2 if i == 0 else 1, late) for i in range(units)]
         cin = c
-    return nn.Sequential(*parts, cbr(cin, last), Head(last, bias=False))
+    return nn.Sequential(*parts, cbr(cin, last), Head(last, bias=late))
 
 
 SHUFFLES = {
@@ -249,7 +256,31 @@ def build(source, name):
     if kind == "g_ghost_regnetx":
         return g_ghost_regnetx(*G_GHOSTS[which])
     if kind in ("EESPNet", "espnetv2"):
-        return EspNetV2(float(which.removeprefix("s")))
+        lean = source == "pytorchcv"
+        return EspNetV2({"wd2": 0.5, "w1": 1.0}[which] if lean else float(which.removeprefix("s")), lean)
     if kind == "ShuffleNetV2":
         return shufflenet_v2_official(*SHUFFLES[which])
+    if kind == "shufflenetv2b":
+        return shufflenet_v2_official(*SHUFFLES[{"wd2": "0.5x", "w1": "1.0x"}[which]], late=True)
+    return elsewhere(source, name)
+
+
+def elsewhere(source, name):
+    import dense
+    import esp
+    import residual
+    kind, _, which = name.rpartition("_")
+    if source == "pytorchcv" and name.startswith("densenet"):
+        depth, growth, *bottleneck = name.removeprefix("densenet").removesuffix("_cifar10").split("_")
+        return dense.densenet_cifar(int(depth), int(growth[1:]), bool(bottleneck))
+    if name == "peleenet":
+        return dense.PeleeNet(caffe=source == "official:PeleeNet")
+    if kind == "ESPNet-C":
+        return esp.EspNetC(q=int(which.removeprefix("p2q")))
+    if kind == "ghostnet":
+        return residual.ghostnet(float(which.removesuffix("x")))
+    if source == "pytorchcv" and name in ("resnet50", "seresnet50"):
+        return residual.resnet50(se=name.startswith("se"))
+    if name == "igcv3_w1":
+        return residual.igcv3()
     raise SystemExit(f"no definition of {source} {name}")
