@@ -37,6 +37,7 @@ mod ese;
 mod fpn;
 mod g_ghost_host;
 mod g_ghost_stage;
+mod mix_conv;
 mod ops;
 mod osa;
 mod pick;

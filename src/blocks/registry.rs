@@ -2,10 +2,7 @@
 
 use super::args::Args;
 use super::lower::{Lower, LowerError};
-use super::{
-    activation, classifier, conv_bn_act, eca, eesp, eesp_down, ese, fpn, g_ghost_stage, library,
-    ops, osa, pick, regnetx_block, se, separable_conv, shuffle_v1_unit, shuffle_v2_unit,
-};
+use super::{library, ops};
 use crate::ir::ValueId;
 use crate::space::signature::{Literal, NodeKind, ParamDef, ParamKind, Signature};
 
@@ -89,22 +86,23 @@ pub static OPS: &[&BlockDef] = &[
 
 /// What `{"block": …}` may name besides the shipped blocks, see `library.rs`, and those that the document declares.
 pub static BLOCKS: &[&BlockDef] = &[
-    &conv_bn_act::DEF,
-    &separable_conv::DEF,
-    &osa::DEF,
-    &ese::DEF,
-    &eca::DEF,
-    &se::DEF,
-    &regnetx_block::DEF,
-    &g_ghost_stage::DEF,
-    &eesp::DEF,
-    &eesp_down::DEF,
-    &shuffle_v1_unit::DEF,
-    &shuffle_v2_unit::DEF,
-    &fpn::DEF,
-    &classifier::DEF,
-    &activation::DEF,
-    &pick::DEF,
+    &super::conv_bn_act::DEF,
+    &super::separable_conv::DEF,
+    &super::mix_conv::DEF,
+    &super::osa::DEF,
+    &super::ese::DEF,
+    &super::eca::DEF,
+    &super::se::DEF,
+    &super::regnetx_block::DEF,
+    &super::g_ghost_stage::DEF,
+    &super::eesp::DEF,
+    &super::eesp_down::DEF,
+    &super::shuffle_v1_unit::DEF,
+    &super::shuffle_v2_unit::DEF,
+    &super::fpn::DEF,
+    &super::classifier::DEF,
+    &super::activation::DEF,
+    &super::pick::DEF,
 ];
 
 /// All of a kind of node; blocks native ones first.

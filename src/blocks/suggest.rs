@@ -1,8 +1,11 @@
 //! What would fit: parameters of a failing node, and the width and size of its input, are changed until the node can be
 //! made. So a suggestion has been tried before it is told. Off the hot path, and bounded.
 
-/// Values tried in order of distance, on each side of what stands there.
-const NEAR: i64 = 300;
+/// Values tried in order of distance, on each side of what stands there: of a parameter to blame, and of any other.
+const NEAR: [i64; 2] = [300, 40];
+
+/// Rules met one after the other, at most.
+const RULES: usize = 6;
 
 /// Parameters that are changed together at most.
 const TOGETHER: usize = 3;
@@ -76,16 +79,26 @@ pub(super) fn search(
         knobs,
         attempt,
         settings: knobs.iter().map(|k| k.now).collect(),
+        met: Vec::new(),
+        changed: Vec::new(),
         tries: 0,
         nodes: 0,
     };
-    search.solve(failure, TOGETHER)
+    let found = search.solve(failure);
+    if found.is_empty() {
+        return search.from_defaults().into_iter().collect();
+    }
+    found
 }
 
 struct Search<'a> {
     knobs: &'a [Knob],
     attempt: &'a mut dyn FnMut(&[Setting]) -> Result<usize, Failure>,
     settings: Vec<Setting>,
+    /// Rules that stood in the way so far.
+    met: Vec<String>,
+    /// Knobs that have been set so far.
+    changed: Vec<usize>,
     tries: usize,
     nodes: usize,
 }
@@ -98,10 +111,13 @@ enum Side {
 }
 
 impl Search<'_> {
-    fn solve(&mut self, failure: &Failure, left: usize) -> Vec<Change> {
+    fn solve(&mut self, failure: &Failure) -> Vec<Change> {
         let blamed = failure.blamed;
         let others = (0..self.knobs.len()).filter(|k| Some(*k) != blamed);
-        let order: Vec<usize> = blamed.into_iter().chain(others).collect();
+        let mut order: Vec<usize> = blamed.into_iter().chain(others).collect();
+        if self.changed.len() >= TOGETHER {
+            order.retain(|k| self.changed.contains(k));
+        }
         let mut moves = Vec::new();
         for &knob in &order {
             let mut found = Vec::new();
@@ -116,37 +132,83 @@ impl Search<'_> {
                 return found;
             }
         }
-        if left <= 1 {
+        if self.met.len() + 1 >= RULES {
             return Vec::new();
         }
-        for (knob, setting, next) in moves {
-            if let Some(change) = self.after(knob, setting, &next, left) {
-                return vec![change];
+        self.met.push(failure.rule.clone());
+        let change = self.further(&order, moves, failure);
+        self.met.pop();
+        change.into_iter().collect()
+    }
+
+    /// What is left of going back to all defaults once everything that may stay as it was does.
+    fn from_defaults(&mut self) -> Option<Change> {
+        let before = self.settings.clone();
+        for (setting, knob) in self.settings.iter_mut().zip(self.knobs) {
+            *setting = match knob.usual {
+                Some(usual) => usual,
+                None if knob.optional => Setting::Unset,
+                None => *setting,
+            };
+        }
+        (self.tries, self.nodes) = (0, 0);
+        if let Err(failure) = (self.attempt)(&self.settings) {
+            for (knob, setting) in self.solve(&failure).into_iter().next()? {
+                *self.settings.get_mut(knob)? = setting;
             }
         }
-        // the default of one, where it does not help by itself, may leave room for another
-        for knob in order {
+        for (knob, setting) in before.iter().enumerate() {
+            let now = std::mem::replace(self.settings.get_mut(knob)?, *setting);
+            if (self.attempt)(&self.settings).is_err() {
+                *self.settings.get_mut(knob)? = now;
+            }
+        }
+        let changed = |knob: &usize| self.settings.get(*knob) != before.get(*knob);
+        let knobs = (0..self.settings.len()).filter(changed);
+        let change: Change = knobs
+            .filter_map(|k| Some((k, *self.settings.get(k)?)))
+            .collect();
+        (!change.is_empty()).then_some(change)
+    }
+
+    /// What helps after one of these, none of which helps by itself.
+    fn further(
+        &mut self,
+        order: &[usize],
+        moves: Vec<(usize, Setting, Failure)>,
+        failure: &Failure,
+    ) -> Option<Change> {
+        for (knob, setting, next) in moves {
+            if !self.met.contains(&next.rule)
+                && let Some(change) = self.after(knob, setting, &next)
+            {
+                return Some(change);
+            }
+        }
+        // the default of one may leave room for another
+        for &knob in order {
             let usual = self.knobs.get(knob).and_then(|k| k.usual);
             if let Some(setting) = usual
                 && self.settings.get(knob) != Some(&setting)
-                && let Some(change) = self.after(knob, setting, failure, left)
+                && let Some(change) = self.after(knob, setting, failure)
             {
-                return vec![change];
+                return Some(change);
             }
         }
-        Vec::new()
+        None
     }
 
-    /// What helps once this knob is set, which by itself does not.
-    fn after(
-        &mut self,
-        knob: usize,
-        setting: Setting,
-        failure: &Failure,
-        left: usize,
-    ) -> Option<Change> {
+    /// What helps once this knob is set.
+    fn after(&mut self, knob: usize, setting: Setting, failure: &Failure) -> Option<Change> {
         let before = std::mem::replace(self.settings.get_mut(knob)?, setting);
-        let rest = self.solve(failure, left - 1).into_iter().next();
+        let again = self.changed.contains(&knob);
+        if !again {
+            self.changed.push(knob);
+        }
+        let rest = self.solve(failure).into_iter().next();
+        if !again {
+            self.changed.pop();
+        }
         *self.settings.get_mut(knob)? = before;
         let mut change = rest?;
         // a later change of the same knob takes the place of this one
@@ -167,9 +229,9 @@ impl Search<'_> {
             return Vec::new();
         };
         let now = self.settings.get(knob).copied().unwrap_or(Setting::Unset);
-        let named: &[i64] = match failure.blamed {
-            Some(blamed) if blamed == knob => &failure.named,
-            _ => &[],
+        let (named, near): (&[i64], i64) = match failure.blamed {
+            Some(blamed) if blamed == knob => (&failure.named, NEAR[0]),
+            _ => (&[], NEAR[1]),
         };
         let lists = match range {
             Range::Int(min, max) => {
@@ -177,7 +239,7 @@ impl Search<'_> {
                     Setting::Int(x) => (x, None),
                     _ => (guess, Some(guess)),
                 };
-                let [below, above] = around(start, min, max, named);
+                let [below, above] = around(start, [min, max], named, near);
                 let below = unset.into_iter().chain(below);
                 [
                     below.map(Setting::Int).collect(),
@@ -189,8 +251,8 @@ impl Search<'_> {
                     Setting::Pair(pair) => pair,
                     _ => [guess; 2],
                 };
-                let [below, _] = around(a.max(b), min, max, &[]);
-                let [_, above] = around(a.min(b), min, max, &[]);
+                let [below, _] = around(a.max(b), [min, max], &[], near);
+                let [_, above] = around(a.min(b), [min, max], &[], near);
                 let below = below.iter().map(|x| [a.min(*x), b.min(*x)]);
                 let above = above.iter().map(|x| [a.max(*x), b.max(*x)]);
                 let unset = (now == Setting::Unset).then_some([guess; 2]);
@@ -263,9 +325,9 @@ impl Search<'_> {
 }
 
 /// Whole numbers below and above `start`, nearest first: those named, then all that are near, then by doubling.
-fn around(start: i64, min: i64, max: i64, named: &[i64]) -> [Vec<i64>; 2] {
+fn around(start: i64, [min, max]: [i64; 2], named: &[i64], near: i64) -> [Vec<i64>; 2] {
     let within = |x: &i64| *x >= min && *x <= max;
-    let near = 1..=NEAR;
+    let near = 1..=near;
     let doubled = || (1..24).map(|k| 1i64 << k);
     let below = named.iter().copied().filter(|x| *x < start);
     let below = below
@@ -331,7 +393,7 @@ mod tests {
         let knobs = [int(50), int(8), int(60)];
         let found = search(&knobs, &failure("multiple", 0), &mut attempt);
         assert_eq!(found, [vec![(0, Setting::Int(64))]]);
-        // far away, so the other parameter has to give way too
+        // far away, so another parameter has to give way too
         let knobs = [int(50), int(8), int(100_000)];
         let found = search(&knobs, &failure("multiple", 0), &mut attempt);
         assert_eq!(found.len(), 1, "{found:?}");

@@ -79,7 +79,7 @@ fn value(name: &str, kind: ParamKind, c: u32, rng: &mut Rng) -> Value {
         .any(|end| name.ends_with(end));
     let mut whole = |min: i64, max: i64| {
         let x = if !width {
-            min + [0, 1, 1, 2, 2, 3, 4, 6][rng.random_range(0..8)]
+            min + [0, 0, 1, 1, 1, 2, 3, 3, 6][rng.random_range(0..9)]
         } else if rng.random_bool(0.25) {
             c
         } else {
@@ -114,9 +114,18 @@ impl Draw {
     pub fn example(def: &BlockDef) -> Self {
         let node: Value = serde_json::from_str(def.example).unwrap();
         Self {
-            input: [32, 16, 16],
-            two: false,
             flat: takes_vector(def),
+            ..Self::of(&node, &json!([32, 16, 16]))
+        }
+    }
+
+    /// A node that takes one map of this shape.
+    pub fn of(node: &Value, input: &Value) -> Self {
+        let axis = |k: usize| input[k].as_u64().unwrap() as u32;
+        Self {
+            input: [axis(0), axis(1), axis(2)],
+            two: false,
+            flat: false,
             node: node.as_object().unwrap().clone(),
         }
     }
@@ -151,6 +160,17 @@ impl Draw {
     pub fn lower(&self) -> Result<Graph, blocksmith::base::diag::Diagnostics> {
         let (_, program) = blocks::load(&self.text())?;
         program.lower(&Assignment::empty(), Names::On)
+    }
+
+    /// Whether there is such a network; what would fit is not looked for.
+    pub fn builds(&self) -> bool {
+        let Ok((_, program)) = blocks::load(&self.text()) else {
+            return false;
+        };
+        let mut scratch = blocks::Scratch::default();
+        program
+            .lower_into(&mut scratch, &Assignment::empty(), Names::Off)
+            .is_ok()
     }
 
     /// The same with a value that a diagnostic told to fit; false where it is about no place of this node.

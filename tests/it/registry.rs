@@ -102,6 +102,33 @@ fn every_entry_is_documented_and_its_example_lowers() {
     assert_eq!(names.len(), count);
 }
 
+/// A block whose file is not in the list would be no block, and nothing else would say so.
+#[test]
+fn every_file_of_a_native_block_is_listed() {
+    let listed: std::collections::BTreeSet<_> =
+        blocks::BLOCKS.iter().map(|b| b.name.to_owned()).collect();
+    let files = std::fs::read_dir(crate::spaces::root().join("src/blocks")).unwrap();
+    let files = files.map(|entry| entry.unwrap().path()).filter(|path| {
+        path.is_file() && {
+            let text = std::fs::read_to_string(path).unwrap();
+            text.contains("static DEF: BlockDef")
+        }
+    });
+    let files = files.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned());
+    assert_eq!(files.collect::<std::collections::BTreeSet<_>>(), listed);
+}
+
+#[test]
+fn the_document_of_the_guide_works() {
+    let guide = include_str!("../../docs/adding_a_block.md");
+    let (_, rest) = guide.split_once("```json\n").unwrap();
+    let (document, _) = rest.split_once("```").unwrap();
+    lower(document).unwrap();
+    let wrong = document.replace(r#""out_channels": 16"#, r#""out_channels": 20"#);
+    let told = lower(&wrong).unwrap_err();
+    assert!(told.contains("24 is the next that fits"), "{told}");
+}
+
 /// The message, note and hint of style.md's example.
 #[test]
 fn an_indivisible_width_is_told_with_its_ancestry_and_a_way_out() {

@@ -57,21 +57,27 @@ def execution_order(net, x):
     return y, used, [k for k in every if k not in set(used)]
 
 
-def write(source, name, size, args, folder):
-    net = nets.build(source, name).eval()
-    generator = torch.Generator().manual_seed(args.seed)
+def save(net, shape, batch, seed, folder):
+    """The files of one network, whose weights it draws; its parameters, the output's spread and what it never uses."""
+    generator = torch.Generator().manual_seed(seed)
     scramble(net, generator)
-    x = torch.randn((args.batch, 3, *size), generator=generator)
+    x = torch.randn((batch, *shape), generator=generator)
     y, live, dead = execution_order(net, x)
     if not torch.isfinite(y).all() or y.std() < 1e-3 or (y[0] - y[-1]).abs().max() < 1e-3:
-        raise SystemExit(f"{name}: the output does not depend on the input enough to prove anything")
+        raise SystemExit(f"{folder}: the output does not depend on the input enough to prove anything")
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "weights.safetensors")
     save_file({"input": x}, folder / "input.safetensors")
     save_file({"output": y.contiguous()}, folder / "output.safetensors")
     params = sum(p.numel() for p in net.parameters())
     (folder / "order.json").write_text(json.dumps({"live": live, "dead": dead, "params": params}))
-    print(f"{source} {name}: {params} params, output std {y.std():.3g}, {len(dead)} dead tensors", file=sys.stderr)
+    return params, y.std(), dead
+
+
+def write(source, name, size, args, folder):
+    net = nets.build(source, name).eval()
+    params, spread, dead = save(net, (3, *size), args.batch, args.seed, folder)
+    print(f"{source} {name}: {params} params, output std {spread:.3g}, {len(dead)} dead tensors", file=sys.stderr)
 
 
 def main():

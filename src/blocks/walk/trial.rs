@@ -393,7 +393,7 @@ impl Key {
     }
 }
 
-/// Adds the changes to a problem: for programs, and, unless the block has a hint in its own words, as a hint.
+/// Adds the changes to a problem: for programs, and, unless the block says the same in its own words, as a hint.
 fn tell(
     problem: &mut Diagnostic,
     found: &[Change],
@@ -426,7 +426,11 @@ fn tell(
         }
         problem.fits.push(fits);
     }
-    if own_words {
+    let told = |fit: &Fit| {
+        let value = fit.value.to_string();
+        problem.hints.iter().any(|hint| hint.contains(&value))
+    };
+    if own_words && problem.fits.iter().flatten().all(told) {
         return;
     }
     let one = |(knob, setting): &(usize, Setting)| match (keys(*knob), setting) {

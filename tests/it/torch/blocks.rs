@@ -76,3 +76,29 @@ fn random_blocks_run_and_count_as_libtorch_counts() {
     println!("{ran} networks of one block");
     assert!(ran >= listed().count() * (RUN - 2));
 }
+
+/// Blocks that PyTorch modules written from the papers stand beside.
+#[test]
+fn blocks_agree_with_pytorch() {
+    let Some(python) = python() else { return };
+    let dir = tempfile::tempdir().unwrap();
+    call(
+        &python,
+        "blocks.py",
+        &["--out", dir.path().to_str().unwrap()],
+    );
+    let mut compared = 0;
+    for folder in std::fs::read_dir(dir.path()).unwrap() {
+        let folder = folder.unwrap().path();
+        let name = folder.file_name().unwrap().to_str().unwrap();
+        let text = std::fs::read_to_string(folder.join("node.json")).unwrap();
+        let written: Value = serde_json::from_str(&text).unwrap();
+        let graph = Draw::of(&written["node"], &written["input"])
+            .lower()
+            .unwrap();
+        super::published::agreement(&graph, &folder, name);
+        compared += 1;
+    }
+    println!("{compared} blocks agree with PyTorch");
+    assert!(compared > 0);
+}
