@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import tasks
+
 
 def conv(cin, cout, k=1, stride=1, groups=1, dilation=1):
     return nn.Conv2d(cin, cout, k, stride, dilation * (k - 1) // 2, dilation, groups, bias=False)
@@ -244,6 +246,8 @@ def build(source, name):
     if source == "variants":
         import variants
         return variants.build(name)
+    if name in tasks.SIZES:
+        return tasks.build(name)
     if source == "torchvision":
         import torchvision
         return torchvision.models.get_model(name, weights=None)

@@ -3,7 +3,7 @@
     python3 reference.py timm,vovnet39a,224x224 torchvision,shufflenet_v2_x1_0,75x97 --out DIR
 
 writes into DIR/0, DIR/1 and so on: weights.safetensors (the state dict under the network's own names), input.safetensors (`input`),
-output.safetensors (`output`), and order.json: `live`, the names in the order in which a forward pass uses them, and
+output.safetensors (`output`, `output1` and so on), and order.json: `live`, the names in the order in which a forward pass uses them, and
 `dead`, the names that it never uses. Running statistics are drawn too, so that they are not 0 and 1. A network whose package
 is not installed gets no folder.
 """
@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 import nets
+import tasks
 
 
 def scramble(net, generator):
@@ -37,6 +38,8 @@ def scramble(net, generator):
             draw(module.running_var, 0.7, 1.8)
         elif isinstance(module, nn.PReLU):
             draw(module.weight, 0.05, 0.4)
+        elif isinstance(module, tasks.Rescale):
+            draw(module.weight, 10, 30)
 
 
 def execution_order(net, x):
@@ -63,12 +66,15 @@ def save(net, shape, batch, seed, folder):
     scramble(net, generator)
     x = torch.randn((batch, *shape), generator=generator)
     y, live, dead = execution_order(net, x)
-    if not torch.isfinite(y).all() or y.std() < 1e-3 or (y[0] - y[-1]).abs().max() < 1e-3:
-        raise SystemExit(f"{folder}: the output does not depend on the input enough to prove anything")
+    outputs = y if isinstance(y, list) else [y]
+    for y in outputs:
+        if not torch.isfinite(y).all() or y.std() < 1e-3 or (y[0] - y[-1]).abs().max() < 1e-3:
+            raise SystemExit(f"{folder}: the output does not depend on the input enough to prove anything")
     folder.mkdir(parents=True, exist_ok=True)
     save_file({k: v.contiguous() for k, v in net.state_dict().items()}, folder / "weights.safetensors")
     save_file({"input": x}, folder / "input.safetensors")
-    save_file({"output": y.contiguous()}, folder / "output.safetensors")
+    names = ["output", *(f"output{k}" for k in range(1, len(outputs)))]
+    save_file({k: y.contiguous() for k, y in zip(names, outputs)}, folder / "output.safetensors")
     params = sum(p.numel() for p in net.parameters())
     (folder / "order.json").write_text(json.dumps({"live": live, "dead": dead, "params": params}))
     return params, y.std(), dead

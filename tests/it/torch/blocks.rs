@@ -13,7 +13,8 @@ fn agrees(graph: &Graph, what: &dyn Fn() -> String) {
     let net = Net::build(graph, Device::Cpu, 3).unwrap_or_else(|e| panic!("{}: {e}", what()));
     let (mut learned, mut running) = (0, 0);
     for (name, tensor) in net.state() {
-        if name.ends_with("running_mean") || name.ends_with("running_var") {
+        let kept = [".running_mean", ".running_var", ".index"];
+        if kept.iter().any(|end| name.ends_with(end)) {
             running += tensor.numel() as u64;
         } else {
             learned += tensor.numel() as u64;

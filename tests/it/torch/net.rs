@@ -166,3 +166,54 @@ fn messages_of_libtorch_are_one_line_and_name_the_node() {
     assert!(matches!(error.kind(), TorchErrorKind::Libtorch(_)));
     assert_eq!(error.to_string().lines().count(), 1, "{error}");
 }
+
+/// A searched backbone with a pyramid and one head for all levels: draws run, deployed too, and a shared tensor is there
+/// once, whose change shows at every level.
+#[test]
+fn a_searched_backbone_with_a_shared_head_runs() {
+    let (space, program) = blocksmith::blocks::load(crate::over::SEARCHED).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    for number in 0..4 {
+        let mut rng = blocksmith::base::rng::stream(8, "heads", number);
+        let assignment = space.sample(&mut rng).unwrap();
+        let graph = program
+            .lower(&assignment, blocksmith::blocks::Names::On)
+            .unwrap();
+        let mut net = Net::build(&graph, Device::Cpu, number).unwrap();
+        scramble(&mut net, dir.path());
+        let x = noise(&[2, 3, 64, 64]);
+        let maps = net.forward(std::slice::from_ref(&x)).unwrap();
+        let sizes: Vec<i64> = maps.iter().map(|map| map.size()[2]).collect();
+        assert_eq!(sizes, [16, 16, 8, 8, 4, 4, 2, 2, 1, 1]);
+        let deployed = net.optimized().unwrap();
+        assert!(deployed.graph().has_sharers());
+        for (got, want) in deployed
+            .forward(std::slice::from_ref(&x))
+            .unwrap()
+            .iter()
+            .zip(&maps)
+        {
+            let error = relative_error(got, want);
+            assert!(error <= 1e-5, "relative error {error:e}");
+        }
+        // one bias is added to all score maps
+        let weights = dir.path().join("w");
+        let bias = "head.cls.logits.bias";
+        assert_eq!(net.state().filter(|(name, _)| *name == bias).count(), 1);
+        let moved: Vec<(String, Tensor)> = net
+            .state()
+            .map(|(name, t)| match name == bias {
+                true => (name.to_owned(), t + 1.0),
+                false => (name.to_owned(), t.shallow_clone()),
+            })
+            .collect();
+        write_tensors(moved.iter().map(|(n, t)| (n.as_str(), t)), &weights).unwrap();
+        net.load(&weights, None).unwrap();
+        let after = net.forward(&[x]).unwrap();
+        for (k, (after, before)) in after.iter().zip(&maps).enumerate() {
+            let shift = if k % 2 == 0 { 1.0 } else { 0.0 };
+            let error = relative_error(after, &(before + shift));
+            assert!(error <= 1e-5, "map {k}: {error:e}");
+        }
+    }
+}
