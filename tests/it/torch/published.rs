@@ -99,7 +99,11 @@ const COMPARED: &[(&str, &str, &[[i64; 2]])] = &[
     // raw maps of detectors and segmentation nets, all levels
     ("torchvision", "retinanet_resnet50_fpn", LAST),
     ("torchvision", "ssd300_vgg16", &[[300, 300]]),
-    ("torchvision", "ssdlite320_mobilenet_v3_large", ODD),
+    (
+        "torchvision",
+        "ssdlite320_mobilenet_v3_large",
+        &[[320, 320], [289, 353]],
+    ),
     ("torchvision", "lraspp_mobilenet_v3_large", ODD),
     (
         EDGE_NETS,
