@@ -23,6 +23,7 @@ mod lower;
 mod parts;
 mod program;
 mod registry;
+mod scene;
 mod suggest;
 mod values;
 mod walk;
@@ -50,9 +51,13 @@ mod shuffle_v2_unit;
 pub use args::{Arg, Args};
 pub use describe::{BlockInfo, ParamInfo, describe, markdown, schema};
 pub use lower::{Lower, LowerError, LowerErrorKind};
-pub use parts::{Copies, Guarded, MAX_PARTS, Options, Part, PartId, PartKind, Parts, Stretch};
+pub use parts::{
+    Call, Copies, Guarded, Inside, Listed, MAX_PARTS, Options, Part, PartId, PartKind, Parts,
+    Stretch,
+};
 pub use program::Program;
 pub use registry::{BLOCKS, BlockDef, LowerFn, MAX_INT, OPS, find, list};
+pub use scene::Scene;
 pub use walk::{MAX_DEPTH, MAX_STEPS, Names, Scratch};
 
 use crate::base::diag::Diagnostics;

@@ -2,16 +2,21 @@
 //!
 //! A part's graph depends on its input's shape and on the values of *its* decisions alone, so whoever counts many nets
 //! of one space need lower each part only once ([`Program::lower_part`]). Nodes at which nothing earlier is read any
-//! more cut a body into parts; a choice, an inline body and a repeat have parts of their own.
+//! more cut a body into parts; a choice, an inline body, a repeat and a declared block have parts of their own. What
+//! names mean within a declared block is known to a [`Scene`].
 //!
 //! Invariants:
 //! - A net is the parts of [`Parts::root`], one after the other.
-//! - Parts of one [`class`](Part::class) with equal values of their decisions and equal inputs have equal graphs.
+//! - Parts of one [`class`](Part::class) with equal values of their decisions, equal inputs, and within a declared block
+//!   equal scenes, have equal graphs.
 
 use super::program::{Body, Kind, Node, Program, Slot};
-use crate::expr::{Expr, Ref, Scope};
-use crate::space::ast::{Condition, Hole, Repeat, Source, Val};
-use crate::space::{Assignment, Context, Decision, Domain};
+use super::registry::BlockDef;
+use super::scene::Scene;
+use super::walk::MAX_DEPTH;
+use crate::expr::{Expr, Ref};
+use crate::space::ast::{Condition, Hole, Origin, Repeat, Source, Val};
+use crate::space::{Assignment, Decision, Domain};
 use std::collections::HashMap;
 
 /// A space with more parts is counted net by net.
@@ -50,11 +55,26 @@ pub struct Part<'p> {
     pub(super) place: Surroundings,
 }
 
+impl Part<'_> {
+    /// Whether it lies within a declared block, where a [`Scene`] tells what it depends on besides its decisions.
+    pub fn called(&self) -> bool {
+        self.place.called
+    }
+
+    pub(super) fn copies(&self) -> &[u32] {
+        &self.place.copies
+    }
+}
+
 /// What a part is.
 #[derive(Clone, Debug)]
 pub enum PartKind<'p> {
     /// Nodes to be lowered together.
     Nodes(Stretch<'p>),
+    /// One op or block of the lists, within a declared block.
+    Listed(Listed<'p>),
+    /// What a declared block is made of.
+    Call(Call<'p>),
     /// Parts one after the other.
     Chain(Box<[PartId]>),
     /// The part of the option taken.
@@ -71,6 +91,39 @@ pub struct Stretch<'p> {
     pub(super) nodes: &'p [Node],
     pub(super) first: usize,
     pub(super) one_copy: bool,
+}
+
+/// An op or block of the lists, and its parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Listed<'p> {
+    pub(super) def: &'static BlockDef,
+    pub(super) args: &'p [Slot],
+}
+
+/// A use of a declared block.
+#[derive(Clone, Copy, Debug)]
+pub struct Call<'p> {
+    pub(super) block: usize,
+    pub(super) args: &'p [Option<(Val, Origin)>],
+    pub(super) body: PartId,
+}
+
+impl Call<'_> {
+    /// The part that is the block's body.
+    pub fn body(&self) -> PartId {
+        self.body
+    }
+}
+
+/// What a part is made of under an assignment.
+#[derive(Clone, Copy, Debug)]
+pub enum Inside<'t, 'p> {
+    /// These, one after the other.
+    Chain(&'t [PartId]),
+    /// So many copies; the last part stands for all that follow.
+    Copies(&'t [PartId], u32),
+    /// A part seen from within a declared block.
+    Call(&'t Call<'p>),
 }
 
 /// A choice of parts.
@@ -102,6 +155,8 @@ pub(super) struct Surroundings {
     pub i: Option<i64>,
     /// Bodies and choices around it.
     pub depth: u32,
+    /// Whether it lies within a declared block that has parts: copies are then those within the block.
+    pub called: bool,
 }
 
 impl<'p> Parts<'p> {
@@ -140,44 +195,40 @@ impl<'p> Parts<'p> {
         self.root
     }
 
-    /// The parts that a part is made of under an assignment, one after the other; `None` of nodes to be lowered, and
-    /// where the assignment gives no answer.
-    pub fn inside(&self, part: &Part<'p>, assignment: &Assignment) -> Option<Vec<PartId>> {
-        let mut vars = Vec::new();
-        let space = self.program.space();
-        if !matches!(part.kind, PartKind::Chain(_)) {
-            space.vars(assignment, &mut vars).ok()?;
-        }
-        let context = Context {
-            space,
-            assignment,
-            scope: Scope {
-                slots: &vars,
-                input: None,
-                i: part.place.i,
-            },
-            copies: &part.place.copies,
-        };
+    /// What a part is made of under an assignment; `None` of nodes to be lowered, and where the assignment gives no
+    /// answer.
+    pub fn inside<'t>(
+        &'t self,
+        part: &'t Part<'p>,
+        assignment: &Assignment,
+        scene: &mut Scene,
+    ) -> Option<Inside<'t, 'p>> {
+        let at = (self.program, assignment);
+        let copies = &*part.place.copies;
         match &part.kind {
-            PartKind::Nodes(_) => None,
-            PartKind::Chain(parts) => Some(parts.to_vec()),
+            PartKind::Nodes(_) | PartKind::Listed(_) => None,
+            PartKind::Chain(parts) => Some(Inside::Chain(parts)),
+            PartKind::Call(call) => Some(Inside::Call(call)),
             PartKind::Choice(Options { hole, options }) => {
-                let option = context.option(hole).ok()?;
-                Some(vec![*options.get(option as usize)?])
+                let option = scene.context(at, copies, None).option(hole).ok()?;
+                let option = options.get(option as usize)?;
+                Some(Inside::Chain(std::slice::from_ref(option)))
             }
             PartKind::When(Guarded { condition, part }) => {
-                let met = condition.expr.eval_bool(&context.scope).ok()?;
-                Some(Vec::from_iter(met.then_some(*part)))
+                scene.need_vars(at)?;
+                let scope = scene.context(at, copies, None).scope;
+                let met = condition.expr.eval_bool(&scope).ok()?;
+                let parts = std::slice::from_ref(part);
+                Some(Inside::Chain(parts.get(..usize::from(met))?))
             }
-            PartKind::Repeat(Copies { repeat, copies }) => {
-                let count = context.scalar(&repeat.count).ok()?.int()?;
-                let most = repeat.vary.map_or(1 << 16, |vary| i64::from(vary.max));
-                if !(0..=most).contains(&count) {
-                    return None;
+            PartKind::Repeat(Copies { repeat, copies: of }) => {
+                if !matches!(repeat.count, Val::Lit(_)) {
+                    scene.need_vars(at)?;
                 }
-                let last = copies.len().saturating_sub(1);
-                let copy = |k: i64| copies.get((k as usize).min(last)).copied();
-                (0..count).map(copy).collect()
+                let count = scene.context(at, copies, None).scalar(&repeat.count);
+                let most = repeat.vary.map_or(1 << 16, |vary| i64::from(vary.max));
+                let count = count.ok()?.int().filter(|k| (0..=most).contains(k))?;
+                Some(Inside::Copies(of, count as u32))
             }
         }
     }
@@ -255,9 +306,11 @@ impl<'p> Maker<'p> {
         };
         let copies = match repeat.vary {
             Some(vary) => Some(vary.max),
+            // a scene tells copies apart
+            None if place.called => Some(1),
             None => {
                 let mut seen = Seen::default();
-                seen.one_copy(self.program, node, &place.copies);
+                seen.one_copy(self.program, node, &place.copies, true);
                 // copies that cannot tell their number are all alike
                 if seen.i {
                     self.most(&repeat.count)
@@ -315,6 +368,9 @@ impl<'p> Maker<'p> {
             depth: place.depth + 1,
             ..place.clone()
         };
+        if inside.depth > MAX_DEPTH {
+            return None;
+        }
         match &node.kind {
             Kind::Body(body) => self.chain(body, &inside),
             Kind::Choice { hole, options } => {
@@ -323,15 +379,38 @@ impl<'p> Maker<'p> {
                 let kind = PartKind::Choice(Options { hole, options });
                 self.add(kind, std::slice::from_ref(node), true, place)
             }
-            Kind::Listed { .. } | Kind::Declared { .. } | Kind::Each { .. } => {
-                let stretch = Stretch {
-                    nodes: std::slice::from_ref(node),
-                    first: 0,
-                    one_copy: true,
-                };
-                self.add(PartKind::Nodes(stretch), stretch.nodes, true, place)
+            Kind::Listed { def, args } if place.called => {
+                let kind = PartKind::Listed(Listed { def, args });
+                self.add(kind, std::slice::from_ref(node), true, place)
             }
+            Kind::Declared { block, args } => {
+                let (program, mark) = (self.program, self.list.len());
+                let inside = Surroundings {
+                    depth: place.depth + 1,
+                    called: true,
+                    ..Surroundings::default()
+                };
+                let body = program.blocks.get(*block)?;
+                if let Some(body) = self.chain(body, &inside) {
+                    let block = *block;
+                    let kind = PartKind::Call(Call { block, args, body });
+                    return self.add(kind, std::slice::from_ref(node), true, place);
+                }
+                self.list.truncate(mark);
+                self.one_copy(node, place)
+            }
+            Kind::Listed { .. } | Kind::Each { .. } => self.one_copy(node, place),
         }
+    }
+
+    /// One copy of a node, to be lowered as it is.
+    fn one_copy(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+        let stretch = Stretch {
+            nodes: std::slice::from_ref(node),
+            first: 0,
+            one_copy: true,
+        };
+        self.add(PartKind::Nodes(stretch), stretch.nodes, true, place)
     }
 
     fn add(
@@ -347,9 +426,9 @@ impl<'p> Maker<'p> {
         let mut seen = Seen::default();
         for node in nodes {
             if one_copy {
-                seen.one_copy(self.program, node, &place.copies);
+                seen.one_copy(self.program, node, &place.copies, !place.called);
             } else {
-                seen.node(self.program, node, &place.copies);
+                seen.node(self.program, node, &place.copies, !place.called);
             }
         }
         // copies whose decisions are alike are one class: what they depend on are the values, which make the key
@@ -359,12 +438,15 @@ impl<'p> Maker<'p> {
                 false => Box::default(),
             },
             i: place.i.filter(|_| seen.i),
-            depth: place.depth,
+            ..*place
         };
         let class = match &kind {
             // an inner part of another kind has the same nodes
             PartKind::Nodes(_) => {
                 let next = self.classes.len() as u32;
+                if next >= MAX_PARTS as u32 {
+                    return None;
+                }
                 let key = (nodes.as_ptr(), nodes.len(), one_copy, own);
                 *self.classes.entry(key).or_insert(next)
             }
@@ -423,32 +505,19 @@ impl Seen {
         Some((counted, product))
     }
 
-    fn node(&mut self, program: &Program, node: &Node, copies: &[u32]) {
+    /// `net`: whether names mean variables, and not parameters of a declared block.
+    fn node(&mut self, program: &Program, node: &Node, copies: &[u32], net: bool) {
         if let Some(when) = &node.when {
-            self.expr(program, &when.expr, true);
+            self.expr(program, &when.expr, net);
         }
         if let Some(repeat) = &node.repeat {
-            self.val(program, &repeat.count, copies, true);
+            self.val(program, &repeat.count, copies, net);
         }
-        self.one_copy(program, node, copies);
+        self.one_copy(program, node, copies, net);
     }
 
     /// All but condition and number of copies.
-    fn one_copy(&mut self, program: &Program, node: &Node, copies: &[u32]) {
-        self.inside(program, node, copies, true);
-    }
-
-    /// `net`: whether names mean variables, and not parameters of a declared block.
-    fn inside(&mut self, program: &Program, node: &Node, copies: &[u32], net: bool) {
-        let nested = |seen: &mut Self, node: &Node| {
-            if let Some(when) = &node.when {
-                seen.expr(program, &when.expr, net);
-            }
-            if let Some(repeat) = &node.repeat {
-                seen.val(program, &repeat.count, copies, net);
-            }
-            seen.inside(program, node, copies, net);
-        };
+    fn one_copy(&mut self, program: &Program, node: &Node, copies: &[u32], net: bool) {
         match &node.kind {
             Kind::Listed { args, .. } => {
                 for arg in args {
@@ -464,14 +533,16 @@ impl Seen {
                 for node in program.blocks.get(*block).iter().flat_map(|b| &b.nodes) {
                     // levels of varied repeats start again in a declared block
                     let mut inner = Self::default();
-                    inner.whole(program, node);
+                    inner.node(program, node, &[], false);
                     inner.decisions.iter().for_each(|d| self.decision(*d));
                 }
             }
-            Kind::Body(body) => body.nodes.iter().for_each(|node| nested(self, node)),
+            Kind::Body(body) => {
+                (body.nodes.iter()).for_each(|n| self.node(program, n, copies, net))
+            }
             Kind::Choice { hole, options } => {
                 self.hole(hole, copies);
-                options.iter().for_each(|node| nested(self, node));
+                (options.iter()).for_each(|n| self.node(program, n, copies, net));
             }
             Kind::Each { level, nodes } => {
                 self.by_copy = true;
@@ -479,19 +550,11 @@ impl Seen {
                     Some(k) => nodes
                         .get(*k as usize)
                         .into_iter()
-                        .for_each(|n| nested(self, n)),
-                    None => nodes.iter().for_each(|n| nested(self, n)),
+                        .for_each(|n| self.node(program, n, copies, net)),
+                    None => (nodes.iter()).for_each(|n| self.node(program, n, copies, net)),
                 }
             }
         }
-    }
-
-    /// A node of a declared block.
-    fn whole(&mut self, program: &Program, node: &Node) {
-        if let Some(repeat) = &node.repeat {
-            self.val(program, &repeat.count, &[], false);
-        }
-        self.inside(program, node, &[], false);
     }
 
     fn decision(&mut self, d: u32) {

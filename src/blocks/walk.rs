@@ -19,7 +19,7 @@ use crate::ir::ops::Op;
 use crate::ir::{Graph, Shape, ValueId};
 use crate::space::ast::{self, Origin, Source, Val};
 use crate::space::signature::ParamKind;
-use crate::space::{Assignment, Context};
+use crate::space::{Assignment, Context, ValueError};
 
 /// Whether nodes get names and origins: needed wherever a person or a file sees the graph, a cost in a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,8 @@ pub struct Scratch {
     kept: Vec<ValueId>,
     list: List,
     output_names: Vec<String>,
+    /// What the walk over shipped blocks works in, where a block is lowered by itself.
+    inner: Option<Box<Scratch>>,
 }
 
 impl Scratch {
@@ -633,20 +635,7 @@ impl<'p> Walk<'p, '_> {
         };
         let context = self.context(frame, own);
         let failed = |error| self.place(frame, open.origin).value(param.name, error);
-        let value = match context.leaf(&open.val).map_err(failed)? {
-            Val::List(items) => match items.as_slice() {
-                [a, b] => Literal::Two(
-                    context.scalar(a).map_err(failed)?,
-                    context.scalar(b).map_err(failed)?,
-                ),
-                _ => {
-                    return Err(self
-                        .place(frame, open.origin)
-                        .value(param.name, crate::space::ValueError::List));
-                }
-            },
-            val => Literal::One(context.scalar(val).map_err(failed)?),
-        };
+        let value = literal(&context, &open.val).map_err(failed)?;
         fit(param.kind, &open.words, value).map_err(|misfit| {
             let mut place = self.place(frame, open.origin);
             place.scope.input = context.scope.input;
@@ -664,5 +653,16 @@ impl<'p> Walk<'p, '_> {
             copies: context.copies,
             origin,
         }
+    }
+}
+
+/// What a parameter of the lists is given.
+pub(super) fn literal(context: &Context<'_>, val: &Val) -> Result<Literal, ValueError> {
+    match context.leaf(val)? {
+        Val::List(items) => match items.as_slice() {
+            [a, b] => Ok(Literal::Two(context.scalar(a)?, context.scalar(b)?)),
+            _ => Err(ValueError::List),
+        },
+        val => Ok(Literal::One(context.scalar(val)?)),
     }
 }

@@ -89,9 +89,10 @@ impl Scratch {
         let through = last.is_some_and(|(s, _)| s.source == 0 && s.flow == Flow::Dynamic);
         // an equal twin may stand among nodes that nobody needs
         let idle = || {
-            graph
-                .ids()
-                .any(|id| state(id).is_some_and(|s| s.source == id.0 && !s.needed))
+            graph.ids().any(|id| {
+                !matches!(graph.node(id).op, Op::Input { .. })
+                    && state(id).is_some_and(|s| s.source == id.0 && !s.needed)
+            })
         };
         let entangled =
             last.is_none_or(|(s, _)| s.flow != Flow::Dynamic || (s.source != output.0 && idle()));

@@ -13,7 +13,7 @@
 
 use super::evaluate::Group;
 use crate::base::hash::{Chain, Fingerprint};
-use crate::blocks::{self, MAX_PARTS, Part, PartId, PartKind, Parts, Program};
+use crate::blocks::{self, Inside, MAX_PARTS, Part, PartId, PartKind, Parts, Program, Scene};
 use crate::cost::{self, Totals};
 use crate::device::{DeviceModel, Sum};
 use crate::fuse::{self, Kernel, Open};
@@ -24,13 +24,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Parts made of parts are kept too where they have at most so many variants.
-const KEPT_VARIANTS: u64 = 1 << 16;
+const KEPT_VARIANTS: u64 = 1 << 12;
 
 /// All is forgotten when so many parts are kept: about 40 MB.
 const MOST_KEPT: usize = 1 << 17;
 
 /// The class under which inputs are kept.
 const INPUT: u32 = 2 * MAX_PARTS as u32;
+
+/// The class of ops and blocks that are known by their parameters.
+const LISTED: u32 = INPUT + 1;
 
 /// Nodes and visits up to which no limit of lowering can be near.
 const SMALL: usize = MAX_NODES / 16;
@@ -53,6 +56,7 @@ pub(super) struct Memo {
     open_ids: HashMap<Box<[Option<Open>]>, u32>,
     /// The net being put together.
     net: Run,
+    scene: Scene,
 }
 
 /// A part, or parts one after the other.
@@ -150,6 +154,7 @@ impl<'s> Counter<'_, 's> {
             self.memo.forget();
         }
         let shape = self.input(assignment)?;
+        self.memo.scene.start();
         let mut net = std::mem::take(&mut self.memo.net);
         net.start(shape, 0, self.devices.len());
         let done = self.add(self.parts.root(), assignment, &mut net);
@@ -200,12 +205,7 @@ impl<'s> Counter<'_, 's> {
         run: &mut Run,
     ) -> Option<bool> {
         let joins = |record: &Record| open == 0 && record.joins && run.record.open != 0;
-        let keeps = match part.kind {
-            PartKind::Nodes(_) => true,
-            _ => part.combinations <= KEPT_VARIANTS,
-        };
-        let decisions = part.decisions.as_deref().filter(|_| keeps);
-        let key = decisions.map(|d| key(part.class, run.record.shape, open, d, assignment));
+        let key = self.key(part, (run.record.shape, open), assignment);
         if let Some(key) = key
             && let Some(found) = self.memo.table.get(&key)
         {
@@ -215,15 +215,15 @@ impl<'s> Counter<'_, 's> {
             }
             return run.push(record, sums).map(|()| false);
         }
+        let nodes = matches!(part.kind, PartKind::Nodes(_) | PartKind::Listed(_));
+        if key.is_none() && !nodes {
+            return self.each(part, assignment, run).map(|()| false);
+        }
         let mut own = Run::default();
         own.start(run.record.shape, open, self.devices.len());
-        match &part.kind {
-            PartKind::Nodes(stretch) => self.count((part, stretch), assignment, &mut own)?,
-            _ => {
-                for inner in self.parts.inside(part, assignment)? {
-                    self.add(inner, assignment, &mut own)?;
-                }
-            }
+        match nodes {
+            true => self.count(part, assignment, &mut own)?,
+            false => self.each(part, assignment, &mut own)?,
         }
         if let Some(key) = key {
             let place = self.memo.records.len() as u32;
@@ -237,18 +237,82 @@ impl<'s> Counter<'_, 's> {
         run.push(&own.record, &own.sums).map(|()| false)
     }
 
-    /// Lowers, counts, fuses and predicts nodes.
-    fn count(
+    /// What a part is kept under, with the shape and the open kernel before it; `None` where it is not kept.
+    fn key(
         &mut self,
-        stretch: (&Part<'_>, &blocks::Stretch<'_>),
+        part: &Part<'_>,
+        (shape, open): (u32, u32),
         assignment: &Assignment,
-        own: &mut Run,
-    ) -> Option<()> {
+    ) -> Option<u128> {
+        if !part.called() {
+            let nodes = matches!(part.kind, PartKind::Nodes(_));
+            let keeps = nodes || part.combinations <= KEPT_VARIANTS;
+            let decisions = part.decisions.as_deref().filter(|_| keeps)?;
+            return Some(key(part.class, shape, open, decisions, assignment));
+        }
+        let scene = &mut self.memo.scene;
+        let (within, own) = match &part.kind {
+            PartKind::Nodes(_) => {
+                let decisions = part.decisions.as_deref()?;
+                (
+                    scene.digest(),
+                    key(part.class, shape, open, decisions, assignment),
+                )
+            }
+            PartKind::Listed(listed) => {
+                let within = scene.resolve((self.program, assignment), part, listed)?;
+                (within, key(LISTED, shape, open, &[], assignment))
+            }
+            _ => return None,
+        };
+        let mut bytes = [0; 32];
+        let (first, second) = bytes.split_at_mut(16);
+        first.copy_from_slice(&within.to_le_bytes());
+        second.copy_from_slice(&own.to_le_bytes());
+        // the highest bit tells these from keys of numbers
+        Some(Fingerprint::of(&bytes).0 | 1 << 127)
+    }
+
+    /// Adds what a part is made of.
+    fn each(&mut self, part: &Part<'_>, assignment: &Assignment, run: &mut Run) -> Option<()> {
+        let parts = self.parts;
+        match parts.inside(part, assignment, &mut self.memo.scene)? {
+            Inside::Chain(parts) => parts
+                .iter()
+                .try_for_each(|id| self.add(*id, assignment, run)),
+            Inside::Copies(copies, count) => {
+                let (last, outer) = (copies.len().saturating_sub(1), self.memo.scene.copy(None));
+                for k in 0..count {
+                    self.memo.scene.copy(Some(i64::from(k)));
+                    let copy = *copies.get((k as usize).min(last))?;
+                    self.add(copy, assignment, run)?;
+                }
+                self.memo.scene.copy(outer);
+                Some(())
+            }
+            Inside::Call(call) => {
+                let shape = *self.memo.shapes.get(run.record.shape as usize)?;
+                let at = (self.program, assignment);
+                self.memo.scene.enter(at, part, call, shape)?;
+                self.add(call.body(), assignment, run)?;
+                self.memo.scene.leave();
+                Some(())
+            }
+        }
+    }
+
+    /// Lowers, counts, fuses and predicts nodes.
+    fn count(&mut self, part: &Part<'_>, assignment: &Assignment, own: &mut Run) -> Option<()> {
         let input = *self.memo.shapes.get(own.record.shape as usize)?;
         let before = self.memo.opens.get(own.record.open as usize).cloned();
-        let graph = (self.program)
-            .lower_part(self.lowering, assignment, stretch, input)
-            .ok()?;
+        let at = (input, &self.memo.scene);
+        let graph = match &part.kind {
+            PartKind::Nodes(stretch) => (self.program)
+                .lower_part(self.lowering, assignment, (part, stretch), at)
+                .ok()?,
+            PartKind::Listed(listed) => self.program.lower_listed(self.lowering, listed, at)?,
+            _ => return None,
+        };
         let output = *graph.outputs().first()?;
         let visits = graph.nodes().len() + graph.edge_count();
         let record = &mut own.record;

@@ -116,6 +116,30 @@ fn hostile_spaces_cost_the_same_part_by_part() {
                {"id": "r", "block": "conv_bn_act", "out_channels": 8, "kernel_size": 1, "repeat": {"range": {"min": 1, "max": 3}}, "vary": true, "act": {"choice": ["relu", "hswish"]}},
                {"op": "concat", "from": ["r[*]"]}, {"op": "zero", "when": "false"}, {"op": "sigmoid"}"#,
         ),
+        // declared blocks within blocks: parameters from decisions and sizes, defaults, requirements, `i` of two
+        // repeats, conditions, choices and varied copies inside, a norm that joins across the block's border
+        net(
+            r#""w": {"choice": [8, 12, 16]}, "n": {"range": {"min": 1, "max": 4}}, "act": {"choice": ["relu", "hswish"]}"#,
+            r#""unit": {"params": {"c": {"type": "int", "min": 8, "max": 24}, "last": {"type": "bool"},
+                                 "k": {"type": "int", "min": 1, "default": "=in.c > 8 ? 3 : 1"}, "act": {"type": "word", "of": ["relu", "hswish"]},
+                                 "x": {"type": "real", "min": 0, "default": 0.5}},
+                        "require": ["c % 4 == 0", "in.h > 1 || !last"],
+                        "body": [
+                          {"op": "batch_norm", "when": "last"},
+                          {"block": "conv_bn_act", "out_channels": "=c", "kernel_size": "=k", "act": "=act", "stride": "=in.h > 8 ? 2 : 1"},
+                          {"choice": [{"block": "ese"}, {"as": "no", "op": "dropout", "p": 0.1}, {"as": "two", "body": [{"id": "r", "op": "relu"}, {"op": "add", "from": ["in", "r"]}]}]},
+                          {"repeat": {"range": {"min": 0, "max": 2}}, "vary": true, "body": [{"block": "conv_bn_act", "out_channels": "=c + 4*i", "kernel_size": {"choice": [1, 3]}}]}]},
+               "stage": {"params": {"c": {"type": "int", "min": 1}, "units": {"type": "int", "min": 0}, "act": {"type": "word", "of": ["relu", "hswish"]}},
+                         "body": [
+                           {"id": "u", "block": "unit", "repeat": "=units", "c": "=c + (i > 1 ? 4 : 0)", "last": "=i == units - 1", "act": "=act"},
+                           {"op": "max_pool", "kernel_size": 2, "stride": 2, "when": "in.c < 16"},
+                           {"block": "unit", "c": "=in.c", "k": 1, "last": false, "act": "relu", "when": "units % 2 == 0"}]}"#,
+            "[8, 32, 32]",
+            r#"{"op": "conv", "out_channels": 8, "kernel_size": 3}, {"block": "stage", "c": "=w", "units": "=n", "act": "=act"},
+               {"block": "stage", "c": "=in.c", "units": {"choice": [0, 1, 3]}, "act": "=act", "repeat": {"choice": [1, 2]}},
+               {"block": "stage", "c": "=w + 4*i", "units": 1, "act": "relu", "repeat": 2},
+               {"op": "conv", "out_channels": "=w", "kernel_size": 1}"#,
+        ),
         // zeros, and sums that join the convolution before them
         net(
             "",

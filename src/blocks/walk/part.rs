@@ -1,10 +1,12 @@
 //! Parts of a net lowered apart: see [`Parts`](crate::blocks::Parts).
 
-use super::{Done, Outcome, Scratch, Walk};
+use super::{Done, Frame, Outcome, Scratch, Walk};
 use crate::base::diag::Diagnostics;
+use crate::blocks::args::Args;
 use crate::blocks::lower::Lower;
-use crate::blocks::parts::{Part, Stretch, Surroundings};
+use crate::blocks::parts::{Listed, Part, Stretch, Surroundings};
 use crate::blocks::program::Program;
+use crate::blocks::scene::Scene;
 use crate::blocks::values::Values;
 use crate::ir::graph::GraphBuilder;
 use crate::ir::ops::Op;
@@ -22,14 +24,38 @@ impl Program {
         scratch: &'s mut Scratch,
         assignment: &Assignment,
         (part, stretch): (&Part<'p>, &Stretch<'p>),
-        shape: Shape,
+        (shape, scene): (Shape, &Scene),
     ) -> Result<&'s Graph, Diagnostics> {
         let copies = &*part.place.copies;
         self.walk_part(scratch, assignment, copies, |walk| {
-            let output = walk.stretch(stretch, &part.place, shape)?;
+            let output = walk.stretch(stretch, &part.place, (shape, scene))?;
             Ok(Values::from_one(output))
         })?;
         Ok(&scratch.graph)
+    }
+
+    /// As [`lower_part`](Self::lower_part), of one op or block of the lists, with the parameters that the scene has
+    /// resolved last; `None` where it cannot be.
+    pub fn lower_listed<'s>(
+        &self,
+        scratch: &'s mut Scratch,
+        listed: &Listed<'_>,
+        (shape, scene): (Shape, &Scene),
+    ) -> Option<&'s Graph> {
+        let graph = std::mem::take(&mut scratch.graph);
+        let prefix = std::mem::take(&mut scratch.prefix);
+        let mut lower = Lower::new(GraphBuilder::reuse(graph, false), prefix);
+        lower.inner = scratch.inner.take();
+        let input = Op::Input { index: 0, shape };
+        let made = lower.push("", input, &[]).and_then(|input| {
+            let args = Args::new(scene.args());
+            (listed.def.lower)(&mut lower, &args, &[input])
+        });
+        scratch.inner = lower.inner.take();
+        let (builder, prefix) = lower.into_parts();
+        scratch.prefix = prefix;
+        scratch.graph = builder.finish(made.as_ref().map_or(&[], std::slice::from_ref));
+        made.is_ok().then_some(&scratch.graph)
     }
 
     /// The shape of the only input.
@@ -90,13 +116,26 @@ impl<'p> Walk<'p, '_> {
         &mut self,
         stretch: &Stretch<'p>,
         place: &Surroundings,
-        shape: Shape,
+        (shape, scene): (Shape, &Scene),
     ) -> Outcome<ValueId> {
         self.depth = place.depth;
-        let frame = self.outermost(place.i)?;
-        let input = Op::Input { index: 0, shape };
-        let input = (self.lower.push("", input, &[]))
-            .map_err(|error| self.place(&frame, Origin(0)).block("input", None, &error))?;
+        let mut frame = self.outermost(place.i)?;
+        let input = self.push_input(0, shape, &frame)?;
+        if place.called {
+            let (slots, i, block, entry) = scene.call();
+            self.scratch.slots.clear();
+            self.scratch.slots.extend_from_slice(slots);
+            let entry = match entry {
+                Some(entry) if entry != shape => Some(self.push_input(1, entry, &frame)?),
+                _ => Some(input),
+            };
+            frame = Frame {
+                block,
+                input: entry,
+                i,
+                ..frame
+            };
+        }
         let mut value = input;
         // what lies before the stretch is read through the cut only
         let before = Done::one(value);
@@ -119,5 +158,11 @@ impl<'p> Walk<'p, '_> {
             value = done.value;
         }
         Ok(value)
+    }
+
+    fn push_input(&mut self, index: u32, shape: Shape, frame: &Frame) -> Outcome<ValueId> {
+        let input = Op::Input { index, shape };
+        (self.lower.push("", input, &[]))
+            .map_err(|error| self.place(frame, Origin(0)).block("input", None, &error))
     }
 }
