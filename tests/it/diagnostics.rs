@@ -118,7 +118,7 @@ error: this node does not say what it is
 #[test]
 fn ids_and_from() {
     let text = r#"{"format": "blocksmith/1", "input": [3, 8, 8],
- "net": [{"id": "stem", "op": "conv"}, {"id": "stem", "op": "conv"}, {"op": "add", "from": ["sten", "late", "in[x]", "stem[2]", "in"]},
+ "net": [{"id": "stem", "op": "conv"}, {"id": "stem", "op": "conv"}, {"op": "add", "from": ["sten", "late", "in[x]", "stem[x]", "in"]},
  {"id": "late", "op": "relu", "from": 3}, {"id": "2x", "op": "relu"}]}"#;
     insta::assert_snapshot!(problems(text), @r###"
 error: the id "stem" stands twice in one body
@@ -135,9 +135,9 @@ error: "late" does not come before this node
 error: "in[x]" names no input; "in[0]" and "in[*]" do
   at net[2].from[2]   (line 2, column 109)
 
-error: "stem[2]" names no result
+error: "stem[x]" names no result
   at net[2].from[3]   (line 2, column 118)
-  hint: all copies of a repeated node are "x[*]"
+  hint: the results of a node that has several are "x[0]", "x[1]", all of them "x[*]"
 
 error: "from" names a node or a list of nodes, not a number
   at net[3].from   (line 3, column 31)
@@ -410,7 +410,7 @@ error: "weights" has no meaning in this node
 
 error: no key "as" in a node with "body"
   at net[1].as   (line 2, column 147)
-  hint: known keys: id, from, when, repeat, vary, doc, comment, body
+  hint: known keys: id, from, over, when, repeat, vary, doc, comment, body
 "###);
 }
 
