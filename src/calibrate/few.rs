@@ -213,7 +213,7 @@ pub fn doubts(profile: &Profile, samples: &[Sample], init: Option<&Profile>) -> 
         && !(5e7..=1e15).contains(&speed)
     {
         doubts.push(format!(
-            "half of the rows do fewer or more than {speed:.1e} multiply-accumulates a second, which no device that runs such networks does: is latency_s in seconds, for the whole batch?"
+            "the middle row does {speed:.1e} multiply-accumulates a second, and no device that runs such networks is like that: is latency_s in seconds, for the whole batch?"
         ));
     }
     let watts = samples

@@ -290,6 +290,46 @@ fn a_known_network_costs_what_was_measured() {
 }
 
 #[test]
+fn wrong_units_are_pointed_out() {
+    let init = shipped()
+        .into_iter()
+        .find(|p| p.name == "pi5-onnx")
+        .unwrap();
+    let model = DeviceModel::new(init.clone());
+    let rows = |unit: f64| -> Vec<Sample> {
+        let row = |i: u32| {
+            let kernels = vec![kernel(KernelKind::Conv3x3, 8 * i, 16); 6];
+            let seconds = 1.4 * model.predict(&kernels, 1).unwrap().latency.0;
+            let name = format!("n{i}");
+            calibrate::own_sample(&name, Arc::from(kernels), 1, seconds * unit, None)
+        };
+        (2..9).map(row).collect()
+    };
+    let fit = |samples: &[Sample]| {
+        let about = calibrate::nasbench::about(&calibrate::nasbench::RUNTIMES[1]);
+        let profile = calibrate::fit_own(about, samples, Some(&init), priors::onnx()).unwrap();
+        let doubts = calibrate::few::doubts(&profile, samples, Some(&init));
+        (profile, doubts)
+    };
+    let (profile, doubts) = fit(&rows(1.0));
+    assert_eq!(doubts, [""; 0]);
+    // seven rows 1.4 times as slow make a profile that is about as much slower everywhere
+    let other = vec![kernel(KernelKind::Conv3x3, 48, 20); 4];
+    let slow = DeviceModel::new(profile).predict(&other, 1).unwrap();
+    let ratio = slow.latency.0 / model.predict(&other, 1).unwrap().latency.0;
+    assert!((1.3..1.5).contains(&ratio), "{ratio}");
+    let (_, doubts) = fit(&rows(1000.0));
+    assert!(
+        doubts.iter().any(|d| d.contains("in seconds")),
+        "{doubts:?}"
+    );
+    let mut mixed = rows(1.0);
+    mixed[3].latency_s *= 1000.0;
+    let (_, doubts) = fit(&mixed);
+    assert!(doubts.iter().any(|d| d.contains("n5")), "{doubts:?}");
+}
+
+#[test]
 fn outside_what_was_fitted_intervals_widen() {
     let profile = shipped()
         .into_iter()
