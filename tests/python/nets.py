@@ -1,7 +1,7 @@
 """Networks of the papers in plain PyTorch, written from the definitions and not from blocksmith.
 
-`build(source, name)` gives a module; sources and names are those of search_spaces/reference/index.json. torchvision and timm
-nets come from these packages.
+`build(source, name)` gives a module; sources and names are those of search_spaces/reference/index.json. torchvision, timm and
+pytorchcv nets come from these packages.
 """
 import torch
 import torch.nn.functional as F
@@ -250,7 +250,9 @@ def build(source, name):
         return tasks.build(name)
     if source == "torchvision":
         import torchvision
-        return torchvision.models.get_model(name, weights=None)
+        # without the auxiliary classifiers, which exist in training only
+        extra = {"aux_logits": False, "init_weights": False} if name == "googlenet" else {}
+        return torchvision.models.get_model(name, weights=None, **extra)
     if source == "timm":
         import timm
         return timm.create_model(name, pretrained=False)
@@ -287,4 +289,7 @@ def elsewhere(source, name):
         return residual.resnet50(se=name.startswith("se"))
     if name == "igcv3_w1":
         return residual.igcv3()
+    if source == "pytorchcv":
+        from pytorchcv.model_provider import get_model
+        return get_model(name)
     raise SystemExit(f"no definition of {source} {name}")

@@ -53,6 +53,10 @@ const LAST: &[[i64; 2]] = &[[97, 113]];
 /// Sides of which the halves of the halves by two ways agree: pytorchcv's PeleeNet takes no other.
 const EVEN: &[[i64; 2]] = &[[224, 224], [75, 107]];
 
+/// Sides with a last map of 7 x 7, which is what some of pytorchcv's pool; CondenseNet's pools round down on the way.
+const SEVEN: &[[i64; 2]] = &[[224, 224], [197, 211]];
+const EXACT: &[[i64; 2]] = &[[224, 224], [225, 231]];
+
 const VOVNET: &str = "official:VoVNet.pytorch";
 const G_GHOST: &str = "official:Efficient-AI-Backbones/g_ghost_pytorch";
 const GHOST: &str = "official:Efficient-AI-Backbones/ghostnet_pytorch";
@@ -96,6 +100,26 @@ const COMPARED: &[(&str, &str, &[[i64; 2]])] = &[
     ("torchvision", "mnasnet1_0", LAST),
     ("torchvision", "squeezenet1_0", ODD),
     ("pytorchcv", "igcv3_w1", ODD),
+    ("timm", "eca_vovnet39b", LAST),
+    ("pytorchcv", "ghostnet", SEVEN),
+    ("pytorchcv", "condensenet74_c4_g4", EXACT),
+    ("pytorchcv", "condensenet74_c8_g8", EXACT),
+    ("pytorchcv", "proxylessnas_mobile", SEVEN),
+    ("pytorchcv", "proxylessnas_cpu", SEVEN),
+    ("torchvision", "alexnet", SIZES),
+    ("torchvision", "vgg11", LAST),
+    ("torchvision", "vgg13_bn", LAST),
+    ("torchvision", "squeezenet1_1", SIZES),
+    ("torchvision", "googlenet", SIZES),
+    ("torchvision", "mobilenet_v3_small", SIZES),
+    ("torchvision", "mobilenet_v3_large", SIZES),
+    ("torchvision", "efficientnet_b0", SIZES),
+    ("torchvision", "efficientnet_b2", LAST),
+    ("torchvision", "efficientnet_v2_s", LAST),
+    ("timm", "tf_efficientnetv2_b0", SIZES),
+    ("timm", "tf_efficientnetv2_b3", LAST),
+    ("timm", "regnety_004", SIZES),
+    ("timm", "mobilenetv1_100", SIZES),
     // raw maps of detectors and segmentation nets, all levels
     ("torchvision", "retinanet_resnet50_fpn", LAST),
     ("torchvision", "ssd300_vgg16", &[[300, 300]]),
