@@ -79,6 +79,8 @@ def save(net, shape, batch, seed, folder):
     """The files of one network, whose weights it draws; its parameters, the output's spread and what it never uses."""
     generator = torch.Generator().manual_seed(seed)
     scramble(net, generator)
+    if hasattr(net, "strengthen"):
+        net.strengthen()
     x = torch.randn((batch, *shape), generator=generator)
     y, live, dead = execution_order(net, x)
     outputs = y if isinstance(y, list) else [y]
