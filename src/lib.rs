@@ -26,3 +26,4 @@ pub mod search;
 pub mod space;
 #[cfg(feature = "torch")]
 pub mod torch;
+pub mod weights;

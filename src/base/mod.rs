@@ -3,6 +3,7 @@
 pub mod diag;
 pub mod file;
 pub mod hash;
+pub(crate) mod locate;
 pub mod path;
 pub mod rng;
 pub mod stats;

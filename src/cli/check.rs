@@ -1,14 +1,15 @@
 //! `check`: validates documents.
 
 use super::failure::{self, Exit, Failure, Result};
-use super::files::read_text;
+use super::files::{load_net, read_text};
 use super::out::Out;
+use super::weights;
 use crate::base::diag::Diagnostics;
 use crate::base::rng::stream;
 use crate::blocks::{Names, Program};
 use crate::space::{Assignment, Space};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Validates spaces and archs; prints all problems with JSON path, line, column and a way out.
 #[derive(Debug, clap::Args)]
@@ -16,6 +17,17 @@ pub struct Args {
     /// Spaces or archs.
     #[arg(required_unless_present = "schema")]
     files: Vec<PathBuf>,
+    /// Also: whether this safetensors file holds the weights of the one net FILE, by names, order, shapes and kinds of
+    /// numbers. The numbers are not read.
+    #[arg(long, value_name = "W.safetensors")]
+    weights: Option<PathBuf>,
+    /// Names in the weights file: JSON `{our name: name in the file}` or with patterns (docs/weights.md); or the name
+    /// of a map shipped with FILE, such as `torchvision`, `timm` or `pytorchcv`.
+    #[arg(long, value_name = "MAP.json|NAME", requires = "weights")]
+    map: Option<String>,
+    /// Fixes a decision of a space, for --weights.
+    #[arg(long = "set", value_name = "NAME=VALUE", requires = "weights")]
+    sets: Vec<String>,
     /// Prints the JSON Schema of the language instead, for editors ("$schema").
     #[arg(long, conflicts_with = "files")]
     schema: bool,
@@ -25,6 +37,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     if args.schema {
         out.json(&crate::blocks::schema())?;
         return Ok(Exit::Ok);
+    }
+    if let Some(file) = &args.weights {
+        return check_weights(args, file, out);
     }
     let (mut bad, mut unread) = (Vec::new(), Vec::new());
     let mut reports: Vec<Value> = Vec::new();
@@ -82,6 +97,43 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         (true, false) => Exit::Failure,
         (false, _) => Exit::Invalid,
     })
+}
+
+/// One net and its weights.
+fn check_weights(args: &Args, file: &Path, out: &mut Out) -> Result {
+    let [net] = args.files.as_slice() else {
+        let text = format!("--weights belongs to one FILE, not to {}", args.files.len());
+        return Err(Failure::Usage(text));
+    };
+    let (loaded, graph) = load_net(net, &args.sets)?;
+    let map = weights::read_map(net, args.map.as_deref())?;
+    let (header, fit) = weights::fit(&graph, net, file, map.as_ref())?;
+    let (taken, ignored) = (fit.sources.len(), fit.ignored);
+    let reshaped = fit.sources.iter().filter(|s| s.reshape).count();
+    let shown = file.display().to_string();
+    if out.is_json() {
+        let map = map.map(|m| m.0);
+        out.json(&json!({"ok": true, "files": [{
+            "file": loaded.file, "ok": true, "diagnostics": [], "kind": "net", "name": loaded.space.name(),
+            "nodes": graph.nodes().len(),
+            "weights": {
+                "file": shown, "map": map, "tensors": header.len(), "taken": taken, "reshaped": reshaped,
+                "ignored": ignored,
+            },
+        }]}))?;
+        return Ok(Exit::Ok);
+    }
+    let also = match (reshaped, ignored) {
+        (0, 0) => String::new(),
+        (0, n) => format!(", {n} ignored"),
+        (r, n) => format!(", {r} of them reshaped, {n} ignored"),
+    };
+    out.text(&format!(
+        "{}: ok, \"{}\" takes {taken} tensors of {shown}{also}",
+        loaded.file,
+        loaded.space.name()
+    ))?;
+    Ok(Exit::Ok)
 }
 
 /// Draws of a space that are built.

@@ -20,6 +20,7 @@ mod run;
 mod sample;
 mod search;
 mod show;
+mod weights;
 
 use clap::{Parser, Subcommand};
 use failure::Exit;

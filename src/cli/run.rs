@@ -1,8 +1,9 @@
 //! `run`: a forward pass with given weights.
 
 use super::failure::{Exit, Failure, Result};
-use super::files::{load_net, read_text};
+use super::files::load_net;
 use super::out::Out;
+use super::weights;
 use crate::torch;
 use serde_json::json;
 use std::path::PathBuf;
@@ -18,12 +19,13 @@ pub struct Args {
     /// Fixes a decision of a space.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     sets: Vec<String>,
-    /// Weights, as safetensors; names as `show --params` lists them.
+    /// Weights, as safetensors; names as `show --params` lists them, or as --map says.
     #[arg(long, value_name = "W.safetensors")]
     weights: PathBuf,
-    /// JSON object `{our parameter name: name in the weights file}`.
-    #[arg(long, value_name = "MAP.json")]
-    map: Option<PathBuf>,
+    /// Names in the weights file: JSON `{our name: name in the file}` or with patterns (docs/weights.md); or the name
+    /// of a map shipped with FILE, such as `torchvision`, `timm` or `pytorchcv`.
+    #[arg(long, value_name = "MAP.json|NAME")]
+    map: Option<String>,
     /// Input tensors, as safetensors.
     #[arg(long, value_name = "X.safetensors")]
     input: PathBuf,
@@ -38,10 +40,8 @@ pub struct Args {
 pub fn run(args: &Args, out: &mut Out) -> Result {
     let (_, graph) = load_net(&args.file, &args.sets)?;
     let device = torch::parse_device(&args.device)?;
-    let map = match &args.map {
-        Some(path) => Some(torch::parse_name_map(&read_text(path)?, path)?),
-        None => None,
-    };
+    let map = weights::read_map(&args.file, args.map.as_deref())?;
+    weights::fit(&graph, &args.file, &args.weights, map.as_ref())?;
     let failed = |e: torch::TorchError| {
         if e.is_input() {
             Failure::Input(e.into())
@@ -52,7 +52,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let summary = torch::run(
         &graph,
         &args.weights,
-        map.as_ref(),
+        map.as_ref().map(|m| &m.1),
         &args.input,
         &args.output,
         device,

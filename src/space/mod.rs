@@ -16,7 +16,6 @@ mod bind;
 mod decision;
 mod explain;
 mod iterate;
-mod locate;
 mod parse;
 mod print;
 mod sample;
@@ -32,6 +31,7 @@ pub use sample::{MAX_TRIES, SampleError};
 pub use value::{Context, ValueError};
 
 use crate::base::diag::{Diagnostics, Location};
+use crate::base::locate;
 use crate::base::path::JsonPath;
 use ast::{Ast, DecisionId, Origin};
 use decision::{Guard, Step};
@@ -108,7 +108,7 @@ impl Space {
 
     /// Fills in line and column of diagnostics about this document and sorts them by place.
     pub fn locate(&self, diagnostics: Diagnostics) -> Diagnostics {
-        parse::in_order(&self.text, diagnostics)
+        locate::in_order(&self.text, diagnostics)
     }
 
     /// Line and column of a path in the text; of what holds it where it is not there.

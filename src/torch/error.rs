@@ -1,6 +1,8 @@
 //! What can go wrong between a graph and its output.
 
+use crate::base::diag::Diagnostics;
 use crate::ir::Shape;
+use crate::weights::{Problem, describe};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -68,14 +70,17 @@ pub enum TorchErrorKind {
         /// How many there may be.
         limit: u64,
     },
-    /// Tensors of a file do not fit the net; all of them, sorted.
-    #[error("{} does not fit the net:{}", path.display(), lines(problems))]
+    /// Tensors of a file do not fit the net; all of them, in execution order.
+    #[error("{} does not fit the net: {}", path.display(), describe(problems))]
     Weights {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        problems: Vec<WeightProblem>,
+        problems: Vec<Problem>,
     },
+    /// A name map does not fit the net.
+    #[error("the map does not fit the net:\n{0}")]
+    Map(Diagnostics),
     /// A file that cannot be opened.
     #[error("cannot open {}: {message}", path.display())]
     Open {
@@ -120,100 +125,6 @@ pub enum TorchErrorKind {
     },
 }
 
-/// One tensor that does not fit.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum WeightProblem {
-    /// The file lacks it.
-    Missing {
-        /// Our name.
-        name: String,
-        /// Its name in the file.
-        in_file: String,
-    },
-    /// The net has no such tensor.
-    Surplus {
-        /// Its name in the file.
-        in_file: String,
-    },
-    /// Of another shape.
-    Shape {
-        /// Our name.
-        name: String,
-        /// Its name in the file.
-        in_file: String,
-        /// What the net needs.
-        expected: Vec<i64>,
-        /// What the file has.
-        got: Vec<i64>,
-    },
-    /// Not floating-point numbers.
-    Kind {
-        /// Our name.
-        name: String,
-        /// Its name in the file.
-        in_file: String,
-        /// What it holds.
-        got: String,
-    },
-    /// The map speaks of a parameter that the net does not have.
-    NotOurs {
-        /// The name in the map.
-        name: String,
-    },
-}
-
-impl WeightProblem {
-    /// The name that problems are sorted by.
-    pub fn name(&self) -> &str {
-        match self {
-            WeightProblem::Missing { name, .. }
-            | WeightProblem::Shape { name, .. }
-            | WeightProblem::Kind { name, .. }
-            | WeightProblem::NotOurs { name } => name,
-            WeightProblem::Surplus { in_file } => in_file,
-        }
-    }
-}
-
-impl fmt::Display for WeightProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let also = |name: &str, in_file: &str| match name == in_file {
-            true => String::new(),
-            false => format!(" (in the file {in_file:?})"),
-        };
-        match self {
-            WeightProblem::Missing { name, in_file } => {
-                write!(f, "missing {name:?}{}", also(name, in_file))
-            }
-            WeightProblem::Surplus { in_file } => write!(f, "surplus {in_file:?}"),
-            WeightProblem::Shape {
-                name,
-                in_file,
-                expected,
-                got,
-            } => write!(
-                f,
-                "misshapen {name:?}{}: expected {expected:?}, got {got:?}",
-                also(name, in_file)
-            ),
-            WeightProblem::Kind { name, in_file, got } => {
-                write!(f, "{name:?}{} holds {got}", also(name, in_file))
-            }
-            WeightProblem::NotOurs { name } => {
-                write!(
-                    f,
-                    "the map names {name:?}, which is no parameter of the net"
-                )
-            }
-        }
-    }
-}
-
-fn lines(problems: &[WeightProblem]) -> String {
-    problems.iter().map(|p| format!("\n  {p}")).collect()
-}
-
 fn list(shape: Shape) -> String {
     match shape {
         Shape::Map { c, h, w } => format!("{c}, {h}, {w}"),
@@ -249,6 +160,7 @@ impl TorchError {
             | TorchErrorKind::DuplicateName { .. }
             | TorchErrorKind::TooLarge { .. }
             | TorchErrorKind::Weights { .. }
+            | TorchErrorKind::Map(_)
             | TorchErrorKind::Read { .. } => true,
             TorchErrorKind::Libtorch(_)
             | TorchErrorKind::Open { .. }

@@ -12,8 +12,8 @@ mod plan;
 mod self_test;
 mod weights;
 
-pub use error::{TorchError, TorchErrorKind, WeightProblem};
+pub use error::{TorchError, TorchErrorKind};
 pub use net::{Net, parse_device};
 pub use self_test::{SelfTest, libtorch_version, self_test};
 pub use tch::{Device, Tensor};
-pub use weights::{NameMap, RunSummary, parse_name_map, read_tensors, run, write_tensors};
+pub use weights::{RunSummary, read_tensors, run, write_tensors};

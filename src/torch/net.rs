@@ -261,14 +261,6 @@ pub(super) fn is_float(kind: Kind) -> bool {
     )
 }
 
-/// Whether numbers of this kind can be the values of a parameter.
-pub(super) fn holds(role: Role, kind: Kind) -> bool {
-    match role {
-        Role::Index => matches!(kind, Kind::Int64 | Kind::Int),
-        _ => is_float(kind),
-    }
-}
-
 /// `input`, `input1`, `input2`…
 pub(super) fn numbered(what: &str, i: usize) -> String {
     match i {

@@ -1,15 +1,13 @@
 //! Weights, inputs and outputs in safetensors files.
 
-use super::error::{TorchError, TorchErrorKind, WeightProblem};
-use super::net::{Net, holds, numbered};
+use super::error::{TorchError, TorchErrorKind};
+use super::net::{Net, numbered};
 use crate::ir::Graph;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::weights::{FitError, Header, NameMap, Problem, check};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use tch::{Device, Tensor};
-
-/// Our parameter name -> its name in the file. A parameter that the map leaves out has the same name in both.
-pub type NameMap = BTreeMap<String, String>;
 
 /// What [`run`] did.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -37,9 +35,17 @@ impl fmt::Display for RunSummary {
 /// # Errors
 /// Where the file cannot be read, is damaged, or holds numbers that libtorch does not know.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, TorchError> {
-    std::fs::File::open(path).map_err(|e| TorchError::open(path, e))?;
+    header(path)?;
     let tensors = Tensor::read_safetensors(path).map_err(|e| TorchError::read(path, reason(&e)))?;
     Ok(tensors.into_iter().collect())
+}
+
+/// What the file says it holds, checked before libtorch sees it.
+fn header(path: &Path) -> Result<Header, TorchError> {
+    Header::read(path).map_err(|e| match e.is_system() {
+        true => TorchError::open(path, e.kind()),
+        false => TorchError::read(path, e.kind()),
+    })
 }
 
 /// Writes tensors as safetensors, through a file beside it, so that a reader never sees half of one.
@@ -79,14 +85,6 @@ fn reason(error: &tch::TchError) -> String {
     }
 }
 
-/// A name map from JSON: one object of texts.
-///
-/// # Errors
-/// Where `text` is something else. `path` is for the message.
-pub fn parse_name_map(text: &str, path: &Path) -> Result<NameMap, TorchError> {
-    serde_json::from_str(text).map_err(|e| TorchError::read(path, e))
-}
-
 impl Net {
     /// Takes its parameters from a safetensors file. On an error nothing has changed.
     ///
@@ -95,53 +93,17 @@ impl Net {
     /// # Errors
     /// Where the file cannot be read, or tensors are missing, surplus, misshapen or not floating-point: all of them.
     pub fn load(&mut self, path: &Path, map: Option<&NameMap>) -> Result<(), TorchError> {
-        let mut file = read_tensors(path)?;
-        file.retain(|name, _| {
-            let last = name.rsplit('.').next();
-            last != Some("num_batches_tracked")
-        });
-        let none = NameMap::new();
-        let map = map.unwrap_or(&none);
-        let mut problems = Vec::new();
-        let mut wanted = BTreeSet::new();
-        let ours: BTreeSet<&str> = self.params.iter().map(|p| p.name.as_str()).collect();
-        for name in map.keys().filter(|name| !ours.contains(name.as_str())) {
-            problems.push(WeightProblem::NotOurs { name: name.clone() });
-        }
-        for (at, param) in self.params.iter().enumerate() {
-            let in_file = map.get(&param.name).unwrap_or(&param.name);
-            wanted.insert(in_file.as_str());
-            let (name, in_file) = (param.name.clone(), in_file.clone());
-            let Some(tensor) = file.get(&in_file) else {
-                problems.push(WeightProblem::Missing { name, in_file });
-                continue;
-            };
-            let (expected, got, kind) = (self.sizes(at), tensor.size(), tensor.f_kind()?);
-            if expected != got {
-                problems.push(WeightProblem::Shape {
-                    name,
-                    in_file,
-                    expected,
-                    got,
-                });
-            } else if !holds(param.role, kind) {
-                problems.push(WeightProblem::Kind {
-                    name,
-                    in_file,
-                    got: format!("{kind:?}"),
-                });
-            }
-        }
-        for in_file in file.keys().filter(|name| !wanted.contains(name.as_str())) {
-            problems.push(WeightProblem::Surplus {
-                in_file: in_file.clone(),
-            });
-        }
-        refuse(path, problems)?;
-        for at in 0..self.params.len() {
-            let name = &self.params[at].name;
-            let in_file = map.get(name).unwrap_or(name);
-            if let Some(tensor) = file.get(in_file) {
+        let fit = check(&self.params, &header(path)?, map).map_err(|e| match e {
+            FitError::Map(problems) => TorchError::from(TorchErrorKind::Map(problems)),
+            FitError::File(problems) => misfit(path, problems),
+        })?;
+        let file = read_tensors(path)?;
+        for (at, source) in fit.sources.iter().enumerate() {
+            let absent = || TorchError::read(path, "it changed while it was read");
+            let tensor = file.get(&source.in_file).ok_or_else(absent)?;
+            if source.reshape {
+                self.set(at, &tensor.f_reshape(self.sizes(at))?)?;
+            } else {
                 self.set(at, tensor)?;
             }
         }
@@ -157,16 +119,9 @@ impl Net {
     }
 }
 
-fn refuse(path: &Path, mut problems: Vec<WeightProblem>) -> Result<(), TorchError> {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    problems.sort_by(|a, b| (a.name(), a).cmp(&(b.name(), b)));
-    Err(TorchErrorKind::Weights {
-        path: path.to_owned(),
-        problems,
-    }
-    .into())
+fn misfit(path: &Path, problems: Vec<Problem>) -> TorchError {
+    let path = path.to_owned();
+    TorchErrorKind::Weights { path, problems }.into()
 }
 
 /// One forward pass from files to file: weights and inputs in, outputs out. Inputs are the tensors `input`, `input1`…
@@ -191,17 +146,17 @@ pub fn run(
         let name = numbered("input", i);
         match file.remove(&name) {
             Some(tensor) => inputs.push(tensor),
-            None => problems.push(WeightProblem::Missing {
+            None => problems.push(Problem::Missing {
                 in_file: name.clone(),
                 name,
+                near: None,
             }),
         }
     }
-    problems.extend(
-        file.into_keys()
-            .map(|in_file| WeightProblem::Surplus { in_file }),
-    );
-    refuse(input, problems)?;
+    problems.extend(file.into_keys().map(|in_file| Problem::Surplus { in_file }));
+    if !problems.is_empty() {
+        return Err(misfit(input, problems));
+    }
     let outputs = net.forward(&inputs)?;
     let names: Vec<String> = (0..outputs.len()).map(|i| numbered("output", i)).collect();
     write_tensors(names.iter().map(String::as_str).zip(&outputs), output)?;

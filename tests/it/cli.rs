@@ -9,6 +9,7 @@ mod sample;
 mod search;
 mod show;
 mod spaces;
+mod weights;
 
 use assert_cmd::Command;
 use serde_json::Value;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 const FLOORS: &[&[&str]] = &[
     &["base"],
     &["expr", "ir"],
-    &["space", "cost", "fuse"],
+    &["space", "cost", "fuse", "weights"],
     &["blocks", "device", "emit", "torch"],
     &["measure"],
     &["search", "calibrate"],

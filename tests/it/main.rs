@@ -29,3 +29,4 @@ mod spaces;
 mod tables;
 #[cfg(feature = "torch")]
 mod torch;
+mod weights;

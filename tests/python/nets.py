@@ -256,6 +256,9 @@ def build(source, name):
     if source == "timm":
         import timm
         return timm.create_model(name, pretrained=False)
+    if source == "pytorchcv":
+        from pytorchcv.model_provider import get_model
+        return get_model(name, pretrained=False)
     if name in VOVNETS:
         return vovnet(*VOVNETS[name])
     kind, _, which = name.rpartition("_")

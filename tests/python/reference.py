@@ -46,6 +46,19 @@ def scramble(net, generator):
             draw(module.weight, 10, 30)
 
 
+def settle(net, x, generator):
+    """Running statistics near those of x, but not the same: values keep their size in any net, and depend on the input."""
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.train().momentum = 1.0
+    net(x)
+    for norm in norms:
+        norm.eval()
+        spread = norm.running_var.sqrt()
+        norm.running_mean += spread * (torch.rand(spread.shape, generator=generator) - 0.5)
+        norm.running_var *= torch.rand(spread.shape, generator=generator) + 0.8
+
+
 def execution_order(net, x):
     """Output for x; state-dict names that it used, in order; and those that it did not."""
     modules, used = {m: name for name, m in net.named_modules()}, []
@@ -65,27 +78,19 @@ def execution_order(net, x):
     return y, used, [k for k in every if k not in set(used)]
 
 
-def settle(net, x):
-    """Running statistics as the weights make them: gates and SiLU shrink what depends on the input, layer by layer."""
-    norms = [m for m in net.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    for norm in norms:
-        norm.momentum = 1.0
-        norm.train()
-    net(x)
-    net.eval()
-
-
-def save(net, shape, batch, seed, folder):
+def save(net, shape, batch, seed, folder, settled=False):
     """The files of one network, whose weights it draws; its parameters, the output's spread and what it never uses."""
     generator = torch.Generator().manual_seed(seed)
     scramble(net, generator)
     if hasattr(net, "strengthen"):
         net.strengthen()
     x = torch.randn((batch, *shape), generator=generator)
+    if settled:
+        settle(net, x, generator)
     y, live, dead = execution_order(net, x)
     outputs = y if isinstance(y, list) else [y]
     if len(outputs) == 1 and (y[0] - y[-1]).abs().max() < 0.01 * y.std():
-        settle(net, x)
+        settle(net, x, generator)
         y, live, dead = execution_order(net, x)
         outputs = [y]
     for y in outputs:
@@ -103,7 +108,7 @@ def save(net, shape, batch, seed, folder):
 
 def write(source, name, size, args, folder):
     net = nets.build(source, name).eval()
-    params, spread, dead = save(net, (3, *size), args.batch, args.seed, folder)
+    params, spread, dead = save(net, (3, *size), args.batch, args.seed, folder, args.settle)
     print(f"{source} {name}: {params} params, output std {spread:.3g}, {len(dead)} dead tensors", file=sys.stderr)
 
 
@@ -112,6 +117,7 @@ def main():
     parser.add_argument("nets", nargs="+", metavar="SOURCE,NAME,HxW")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--settle", action="store_true", help="running statistics fit the input, roughly")
     parser.add_argument("--out", type=pathlib.Path, required=True)
     args = parser.parse_args()
     with torch.no_grad():

@@ -15,8 +15,9 @@ mod vars;
 
 use super::ast::{Ast, Body, Condition, Declared, Input, Origin, Source, Val, Var};
 use super::decision::{Assignment, Decision, Guard, Need, Step};
-use super::{FORMAT, MAX_TEXT, Space, locate, sample};
-use crate::base::diag::{Diagnostic, Diagnostics, Location, nearest};
+use super::{FORMAT, MAX_TEXT, Space, sample};
+use crate::base::diag::{Diagnostic, Diagnostics, nearest};
+use crate::base::locate;
 use crate::base::path::JsonPath;
 use crate::expr::{Interval, Scalar, Words};
 use env::{Env, Place};
@@ -57,7 +58,7 @@ impl Space {
             );
             return Err(Diagnostic::error(JsonPath::root(), message).into());
         }
-        let json: Value = serde_json::from_str(text).map_err(|e| syntax_error(text, &e))?;
+        let json: Value = serde_json::from_str(text).map_err(|e| locate::syntax_error(text, &e))?;
         let doubles = locate::duplicate_keys(text);
         if let Some(long) = locate::long_key(text) {
             return Err(long.into());
@@ -65,54 +66,12 @@ impl Space {
         let text: Arc<str> = text.into();
         let (space, mut problems) = Parser::default().document(json, &text);
         problems.extend(doubles);
-        let problems = in_order(&text, problems);
+        let problems = locate::in_order(&text, problems);
         match space {
             Some(space) => problems.into_result(space),
             None => Err(problems),
         }
     }
-}
-
-/// Fills in line and column and sorts by them.
-pub(super) fn in_order(text: &str, mut problems: Diagnostics) -> Diagnostics {
-    locate::locate(text, &mut problems);
-    let mut list: Vec<Diagnostic> = problems.into_iter().collect();
-    list.sort_by_key(|d| d.location);
-    let mut sorted = Diagnostics::new();
-    list.into_iter().for_each(|d| sorted.push(d));
-    sorted
-}
-
-/// What the JSON reader stumbled over.
-fn syntax_error(text: &str, error: &serde_json::Error) -> Diagnostics {
-    let full = error.to_string();
-    let message = full.rsplit_once(" at line ").map_or(&*full, |(m, _)| m);
-    let deep = message.starts_with("recursion limit");
-    let message = if deep {
-        "nested deeper than 127 levels"
-    } else {
-        message
-    };
-    let mut diagnostic = Diagnostic::error(JsonPath::root(), format!("not JSON: {message}"));
-    if message.starts_with("trailing comma") {
-        diagnostic = diagnostic.hint("remove the comma before the closing bracket");
-    }
-    // The reader counts columns in bytes.
-    let line = text
-        .split('\n')
-        .nth(error.line().saturating_sub(1))
-        .unwrap_or("");
-    let mut column = error.column().min(line.len());
-    while !line.is_char_boundary(column) {
-        column -= 1;
-    }
-    let column = line.get(..column).unwrap_or("").chars().count().max(1);
-    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-    diagnostic.location = Some(Location {
-        line: small(error.line().max(1)),
-        column: small(column),
-    });
-    diagnostic.into()
 }
 
 /// All that is known of the document so far.

@@ -29,7 +29,7 @@ fn run_reads_and_writes_what_the_contract_says() {
         )])
         .collect();
     write_tensors(other.iter().map(|(n, t)| (n.as_str(), t)), &at("w2")).unwrap();
-    let map = net
+    let map: NameMap = net
         .state()
         .map(|(n, _)| (n.to_owned(), format!("module.{n}")))
         .collect();
@@ -52,7 +52,7 @@ fn run_reads_and_writes_what_the_contract_says() {
     assert!(
         error
             .to_string()
-            .ends_with("\n  surplus \"image\"\n  missing \"input\""),
+            .ends_with("2 problems:\n  missing \"input\"\n  surplus \"image\""),
         "{error}"
     );
 }
@@ -77,21 +77,22 @@ fn every_tensor_that_does_not_fit_is_named() {
     }
     tensors.push(("extra".to_owned(), Tensor::from(1.0f32)));
     write_tensors(tensors.iter().map(|(n, t)| (n.as_str(), t)), &file).unwrap();
-    let map = [("no.such".to_owned(), "x".to_owned())].into();
+    let map: NameMap = [("no.such".to_owned(), "x".to_owned())]
+        .into_iter()
+        .collect();
     let error = net.load(&file, Some(&map)).unwrap_err();
+    assert!(
+        matches!(error.kind(), TorchErrorKind::Map(_)) && error.to_string().contains("no.such"),
+        "{error}"
+    );
+    let error = net.load(&file, None).unwrap_err();
     let TorchErrorKind::Weights { problems, .. } = error.kind() else {
         panic!("{error}")
     };
-    let names: Vec<&str> = problems.iter().map(WeightProblem::name).collect();
+    let names: Vec<&str> = problems.iter().map(Problem::name).collect();
     assert_eq!(
         names,
-        [
-            "dw.conv.bias",
-            "extra",
-            "fc.weight",
-            "no.such",
-            "prelu.weight"
-        ]
+        ["dw.conv.bias", "prelu.weight", "fc.weight", "extra"]
     );
     let text = error.to_string();
     for part in [

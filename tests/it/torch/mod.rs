@@ -7,6 +7,7 @@ mod net;
 mod ops;
 mod published;
 mod variants;
+mod weights;
 
 use crate::{naive, random};
 use blocksmith::ir::ops::{
@@ -17,9 +18,9 @@ use blocksmith::ir::ops::{
 use blocksmith::ir::params::Role;
 use blocksmith::ir::{Graph, GraphBuilder, Op, Shape, ValueId};
 use blocksmith::torch::{
-    Device, Net, Tensor, TorchErrorKind, WeightProblem, parse_device, read_tensors, run, self_test,
-    write_tensors,
+    Device, Net, Tensor, TorchErrorKind, parse_device, read_tensors, run, self_test, write_tensors,
 };
+use blocksmith::weights::{NameMap, Problem};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use super::*;
 
 /// The entry of `search_spaces/reference/index.json`.
-fn entry(source: &str, name: &str) -> Value {
+pub fn entry(source: &str, name: &str) -> Value {
     let all = index();
     let found = all
         .iter()
@@ -139,7 +139,7 @@ const COMPARED: &[(&str, &str, &[[i64; 2]])] = &[
 ];
 
 /// Our parameter names to theirs: both in the order in which a forward pass uses them, those that it never uses after.
-fn names_by_order(net: &Net, order: &Value) -> std::collections::BTreeMap<String, String> {
+fn names_by_order(net: &Net, order: &Value) -> NameMap {
     let live = net.graph().live();
     let ours = |want: bool| {
         let params = net.parameters().iter();
@@ -157,7 +157,7 @@ fn names_by_order(net: &Net, order: &Value) -> std::collections::BTreeMap<String
             map.insert(ours.name.clone(), theirs.as_str().unwrap().to_owned());
         }
     }
-    map
+    map.into()
 }
 
 /// Builds the graph, gives it the weights that `reference.py` left in the folder, and compares what it computes with what

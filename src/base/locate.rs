@@ -4,8 +4,8 @@
 //! The text is known to be JSON by then. The scan keeps its own stack, so depth costs no recursion, and it never
 //! fails: of a text that is no JSON it finds less.
 
-use crate::base::diag::{Diagnostic, Diagnostics, Location};
-use crate::base::path::{JsonPath, Segment};
+use super::diag::{Diagnostic, Diagnostics, Location};
+use super::path::{JsonPath, Segment};
 use std::collections::{HashMap, HashSet};
 
 /// What the scan meets.
@@ -94,7 +94,7 @@ fn unescape(raw: &str) -> Box<str> {
 }
 
 /// Line and column of a byte of the text.
-pub(super) fn location(text: &str, byte: usize) -> Location {
+pub(crate) fn location(text: &str, byte: usize) -> Location {
     let mut end = byte.min(text.len());
     while !text.is_char_boundary(end) {
         end -= 1;
@@ -116,7 +116,7 @@ fn clamp(n: usize) -> u32 {
 const MOST_DOUBLES: usize = 100;
 
 /// An error for each key that stands twice in one object.
-pub(super) fn duplicate_keys(text: &str) -> Diagnostics {
+pub(crate) fn duplicate_keys(text: &str) -> Diagnostics {
     struct Frame {
         /// First byte of each key, by the key as it is in the text without escapes.
         seen: Option<HashMap<Box<str>, usize>>,
@@ -187,7 +187,7 @@ pub(super) fn duplicate_keys(text: &str) -> Diagnostics {
 const MAX_KEY: usize = 256;
 
 /// An error for the first key that is longer than any name may be. Paths hold keys, so this bounds them.
-pub(super) fn long_key(text: &str) -> Option<Diagnostic> {
+pub(crate) fn long_key(text: &str) -> Option<Diagnostic> {
     let mut found = None;
     scan(text, |event, at| {
         if let Event::Key(raw) = event
@@ -222,7 +222,7 @@ struct Wanted {
 
 /// Finds line and column for all diagnostics that have none yet: the key of a member, the start of an item. A path
 /// that is not in the text (a missing key) gets the place of what should hold it.
-pub(super) fn locate(text: &str, diagnostics: &mut Diagnostics) {
+pub(crate) fn locate(text: &str, diagnostics: &mut Diagnostics) {
     let mut tree = vec![Wanted::default()];
     let open: Vec<JsonPath> = diagnostics
         .iter()
@@ -314,6 +314,48 @@ fn find(text: &str, tree: &mut [Wanted]) {
             frames.pop();
         }
     });
+}
+
+/// Fills in line and column and sorts by them.
+pub(crate) fn in_order(text: &str, mut problems: Diagnostics) -> Diagnostics {
+    locate(text, &mut problems);
+    let mut list: Vec<Diagnostic> = problems.into_iter().collect();
+    list.sort_by_key(|d| d.location);
+    let mut sorted = Diagnostics::new();
+    list.into_iter().for_each(|d| sorted.push(d));
+    sorted
+}
+
+/// What the JSON reader stumbled over.
+pub(crate) fn syntax_error(text: &str, error: &serde_json::Error) -> Diagnostics {
+    let full = error.to_string();
+    let message = full.rsplit_once(" at line ").map_or(&*full, |(m, _)| m);
+    let deep = message.starts_with("recursion limit");
+    let message = if deep {
+        "nested deeper than 127 levels"
+    } else {
+        message
+    };
+    let mut diagnostic = Diagnostic::error(JsonPath::root(), format!("not JSON: {message}"));
+    if message.starts_with("trailing comma") {
+        diagnostic = diagnostic.hint("remove the comma before the closing bracket");
+    }
+    // The reader counts columns in bytes.
+    let line = text
+        .split('\n')
+        .nth(error.line().saturating_sub(1))
+        .unwrap_or("");
+    let mut column = error.column().min(line.len());
+    while !line.is_char_boundary(column) {
+        column -= 1;
+    }
+    let column = line.get(..column).unwrap_or("").chars().count().max(1);
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    diagnostic.location = Some(Location {
+        line: small(error.line().max(1)),
+        column: small(column),
+    });
+    diagnostic.into()
 }
 
 #[cfg(test)]
