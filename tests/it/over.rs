@@ -275,7 +275,8 @@ pub const SEARCHED: &str = r#"{"format": "blocksmith/1", "name": "searched", "in
   "net": [
     {"block": "conv_bn_act", "out_channels": 16, "kernel_size": 3, "stride": 2},
     {"id": "s3", "choice": [
-      {"block": "osa", "out_channels": "=w", "mid_channels": 8, "layers": {"range": {"min": 2, "max": 3}}},
+      {"as": "osa", "body": [{"op": "max_pool", "kernel_size": 3, "stride": 2, "ceil_mode": true},
+                             {"block": "osa", "out_channels": "=w", "mid_channels": 8, "layers": {"range": {"min": 2, "max": 3}}}]},
       {"as": "shuffle", "body": [{"block": "shuffle_v2_unit", "out_channels": "=w", "stride": 2},
                                  {"block": "shuffle_v2_unit", "repeat": {"range": {"min": 1, "max": 2}}}]}]},
     {"id": "s4", "block": "conv_bn_act", "out_channels": "=2*w", "kernel_size": 3, "stride": 2, "act": {"choice": ["relu", "hswish"]}},
