@@ -93,7 +93,8 @@ pub fn markdown(kind: NodeKind) -> String {
     let mut text = match kind {
         NodeKind::Block => {
             "# Blocks\n\nWritten from the lists in `src/blocks/`; a test holds it current. \
-                            [Ops](ops.md) stand apart.\n"
+                            [Ops](ops.md) stand apart; \
+                            [adding a block](adding_a_block.md) is a page of its own.\n"
         }
         NodeKind::Op => {
             "# Ops\n\nWritten from the list in `src/blocks/`; a test holds it current. \
@@ -101,6 +102,11 @@ pub fn markdown(kind: NodeKind) -> String {
         }
     }
     .to_owned();
+    text.push_str("\n| | |\n|---|---|\n");
+    for def in registry::list(kind) {
+        let doc = def.doc.replace('|', "\\|");
+        let _ = writeln!(text, "| [`{0}`](#{0}) | {doc} |", def.name);
+    }
     for def in registry::list(kind) {
         section(&mut text, &info(def));
     }
@@ -111,7 +117,8 @@ fn section(text: &mut String, info: &BlockInfo) {
     let _ = write!(text, "\n## {}\n\n{}\n\n", info.name, info.doc);
     let _ = writeln!(text, "- Shapes: `{}`", info.shapes);
     if !info.formula.is_empty() {
-        let _ = writeln!(text, "- Computes: {}", info.formula);
+        // a line a form
+        let _ = writeln!(text, "- Computes: {}", info.formula.replace('\n', "\n  - "));
     }
     let _ = writeln!(text, "- Source: {}", info.source);
     let _ = writeln!(text, "- Example: `{}`", info.example);

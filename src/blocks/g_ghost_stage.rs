@@ -26,15 +26,16 @@ pub(super) static DEF: BlockDef = BlockDef {
           from the first block by a cheap operation that is told about the others.",
     shapes: "[c, h, w] -> [out_channels, ceil(h / stride), ceil(w / stride)]",
     formula: "x0 = block(x), full width, with the stride; cheap = conv cheap_kernel_size; c = out_channels, \
-              r = width of the costly path, q = c - r; u = 1, 4 or group_width for host basic, bottleneck, regnetx. \
+              r = width of the costly path, q = c - r; u = 1, 4 or group_width for host basic, bottleneck, regnetx.\n\
               code: u of regnetx is w' = max(1, floor(0.75 group_width)), the narrow blocks' group width; \
               r = floor(c (1 - cheap_ratio) / u) u; e_0 = first r channels of x0, e_k = block(e_(k-1)), k = 1..depth-2; \
               m = bn(pw(relu(bn(pw(gap [x0 ; e_1 ; ...]))))) to q; g = relu(bn(cheap(last q channels of x0)) + m); \
-              result block([e_(depth-2) ; g]) at full width. \
+              result block([e_(depth-2) ; g]) at full width.\n\
               paper: r as in code; e_1 = block(x0) from c to r, e_k = block(e_(k-1)), k = 1..depth-1; \
-              g = bn(cheap(x0)) + W gap [e_1 ; ...] + b; result [e_(depth-1) ; g]. \
+              g = bn(cheap(x0)) + W gap [e_1 ; ...] + b; result [e_(depth-1) ; g].\n\
               vega: q = floor(c cheap_ratio / u) u; e_0 = pw(x0) to r, no norm; e_k and result as in code; \
-              m = bn(pw(gap [x0 ; e_1 ; ...])) to q; g = relu(bn(cheap(x0)) + m). Without mix there is no m",
+              m = bn(pw(gap [x0 ; e_1 ; ...])) to q; g = relu(bn(cheap(x0)) + m).\n\
+              Without mix there is no m",
     source: "G-GhostNet, arXiv 2201.03297, section 4. form code with regnetx: Efficient-AI-Backbones g_ghost_regnet, whose \
              group width shrinks by a quarter whatever the share, and which ends with a full-width block; shares other \
              than 0.5 follow its formula. No code of its authors was found for ResNet: code with basic and bottleneck is \

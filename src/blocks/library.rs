@@ -156,7 +156,7 @@ fn def(space: &Space, block: &Declared, name: &'static str, lower: LowerFn) -> B
         source: text("source"),
         params: Vec::leak(params),
         lower,
-        example: leak(&file["example"].to_string()),
+        example: leak(&one_line(&file["example"])),
     }
 }
 
@@ -186,6 +186,13 @@ fn param(space: &Space, param: &crate::space::ast::Param) -> ParamDef {
         }),
         doc: leak(param.doc.as_deref().unwrap_or_default()),
     }
+}
+
+/// A node as a person would write it.
+fn one_line(node: &serde_json::Value) -> String {
+    let list = crate::space::pretty(&serde_json::json!([node]));
+    let inner = list.trim().trim_matches(['[', ']']);
+    inner.split('\n').map(str::trim).collect()
 }
 
 fn leak(text: &str) -> &'static str {

@@ -24,10 +24,12 @@ pub(super) static DEF: BlockDef = BlockDef {
     kind: NodeKind::Block,
     doc: "One-shot aggregation: a chain of convolutions whose outputs, with the input, are concatenated once and mixed.",
     shapes: "[c, h, w] -> [out_channels, h, w]; the concatenation is [c + layers mid_channels, h, w], input first",
-    formula: "y_1 = CBR(x), y_k = CBR(y_(k-1)), 3x3 to mid_channels; z = CBR 1x1 [x ; y_1 ; ... ; y_layers]; \
-              gate ese: z * hsigmoid(W gap(z) + b); gate eca: as the block eca; identity: z + x, no activation after. \
+    formula: "y_1 = CBR(x), y_k = CBR(y_(k-1)), 3x3 to mid_channels; z = CBR 1x1 [x ; y_1 ; ... ; y_layers].\n\
+              gate ese: z * hsigmoid(W gap(z) + b); gate eca: as the block eca.\n\
+              identity: z + x, no activation after.\n\
               depthwise: each 3x3 is depthwise without norm, then CBR 1x1; a CBR 1x1 to mid_channels comes first where \
-              c differs from it, and is not concatenated. bottleneck: a CBR 1x1 with half its input's channels before each 3x3.",
+              c differs from it, and is not concatenated.\n\
+              bottleneck: a CBR 1x1 with half its input's channels before each 3x3.",
     source: "VoVNet, arXiv 1904.09730, section 3.2: all switches off. VoVNet.pytorch and pytorchcv set identity from the \
              second module of a stage on. VoVNetV2, arXiv 1911.06667: gate and identity as in vovnet-detectron2. gate eca is that of timm's eca_vovnet39b. \
              bottleneck is that of VoVNet's table 3, whose norm and activation are taken to be as everywhere.",

@@ -20,10 +20,13 @@ pub(super) static DEF: BlockDef = BlockDef {
     doc: "ShuffleNet's unit: a bottleneck of grouped pointwise convolutions with a channel shuffle between them.",
     shapes: "[c, h, w] -> [out_channels, ceil(h / stride), ceil(w / stride)]; at stride 1 without out_channels [c, h, w]",
     formula: "m = out_channels / reduction. Stride 1: relu(main(x) + x), with bn(pw(x)) for x where the width changes; otherwise the main \
-              path makes out_channels - c channels and is joined with p = avgpool 3x3/stride p1 (x). \
-              main: CBR pw to m with first_groups; shuffle_groups; bn(dw/stride); bn(pw) with groups. \
+              path makes out_channels - c channels and is joined with p = avgpool 3x3/stride p1 (x).\n\
+              main: CBR pw to m with first_groups; shuffle_groups; bn(dw/stride); bn(pw) with groups.\n\
               official: bn(dw/stride) comes before the shuffle, which is the inverse one (shuffle of m / groups); \
-              [p ; relu(main)]. paper: relu [p ; main]. pytorchcv: relu [main ; p]. Pools count padding zeros",
+              [p ; relu(main)].\n\
+              paper: relu [p ; main].\n\
+              pytorchcv: relu [main ; p].\n\
+              Pools count padding zeros",
     source: "ShuffleNet, arXiv 1707.01083, section 3.2 and figure 2 (b) and (c). form official: ShuffleNet-Series/V1; form \
              pytorchcv: pytorchcv's shufflenet; form paper: the figure, which gives no order of concatenation: the pool first \
              is our reading. A change of width at stride 1 is ours too: ShuffleNetV2, table 6, has a network of 50 layers that \

@@ -23,13 +23,13 @@ pub(super) static DEF: BlockDef = BlockDef {
     doc: "ShuffleNetV2's unit: half the channels pass, half are convolved, and the halves are shuffled.",
     shapes: "[c, h, w] -> [out_channels, ceil(h / stride), ceil(w / stride)]; at stride 1 without out_channels [c, h, w]",
     formula: "stride 1 and the input's width: shuffle_2 [x_1 ; branch(x_2)], x cut in halves, \
-              branch = CBR pw, bn(dw), CBR pw, all c / 2 wide. \
+              branch = CBR pw, bn(dw), CBR pw, all c / 2 wide.\n\
               Otherwise: shuffle_2 [left ; right], left = CBR pw(bn(dw/stride(x))), \
-              right = CBR pw(bn(dw/stride(CBR pw to out_channels / 2 (x)))). \
-              Widths of left and right: torchvision out_channels / 2 each; official c and out_channels - c. \
+              right = CBR pw(bn(dw/stride(CBR pw to out_channels / 2 (x)))).\n\
+              Widths of left and right: torchvision out_channels / 2 each; official c and out_channels - c.\n\
               official has no shuffle at the end; a unit that splits starts by taking the even channels as the half that \
-              passes and the odd ones as the other. \
-              se_reduction r: branch or right ends with squeeze and excitation, width / r hidden channels (rounded as in block se), sigmoid. \
+              passes and the odd ones as the other.\n\
+              se_reduction r: branch or right ends with squeeze and excitation, width / r hidden channels (rounded as in block se), sigmoid.\n\
               residual: the branch is relu(x_2 + se(bn(pw(..)))). extra_dw: a bn(dw) before the first pw",
     source: "ShuffleNetV2, arXiv 1807.11164, figure 3 (c) and (d). form torchvision: torchvision and pytorchcv's \
              shufflenetv2; form official: ShuffleNet-Series/V2; pytorchcv's shufflenetv2b has the same widths. SE and residual: \
