@@ -39,7 +39,7 @@ pub(super) fn eca(
 /// `floor((log2(c) + 1) / 2)`, made odd upwards, at least 3. Whole numbers suffice: the floor of a half of a real is that
 /// of its floor.
 fn taps(channels: u32) -> u32 {
-    let t = (channels.max(1).ilog2() + 1) / 2;
+    let t = channels.max(1).ilog2().div_ceil(2);
     (t | 1).max(3)
 }
 

@@ -86,7 +86,7 @@ pub(super) fn search(
     };
     let found = search.solve(failure);
     if found.is_empty() {
-        return search.from_defaults().into_iter().collect();
+        return search.try_defaults().into_iter().collect();
     }
     found
 }
@@ -142,7 +142,7 @@ impl Search<'_> {
     }
 
     /// What is left of going back to all defaults once everything that may stay as it was does.
-    fn from_defaults(&mut self) -> Option<Change> {
+    fn try_defaults(&mut self) -> Option<Change> {
         let before = self.settings.clone();
         for (setting, knob) in self.settings.iter_mut().zip(self.knobs) {
             *setting = match knob.usual {

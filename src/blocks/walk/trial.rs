@@ -15,6 +15,9 @@ use crate::space::ast::{Declared, DeclaredKind, Origin, Requirement, Val};
 use crate::space::signature::{Literal, ParamKind};
 use serde_json::{Value, json};
 
+/// What a declared block's parameter is given, and where; `None` where its default holds.
+type Given = Option<(Val, Origin)>;
+
 /// Steps and nodes that one attempt may take.
 const ATTEMPT: u32 = 20_000;
 
@@ -95,7 +98,7 @@ impl<'p> Walk<'p, '_> {
         &self,
         block: usize,
         inputs: &[ValueId],
-        (values, args): (&[Scalar], &[Option<(Val, Origin)>]),
+        (values, args): (&[Scalar], &[Given]),
         origin: Origin,
         problem: &mut Diagnostic,
     ) {
