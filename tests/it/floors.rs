@@ -239,11 +239,15 @@ fn the_check_of_floors_can_fail() {
 #[test]
 fn no_file_is_longer_than_700_lines() {
     let code = ["rs", "py", "sh", "md"];
+    // printed by the program, with an index; nobody edits it
+    let printed = ["docs/blocks.md"];
     let too_long = project_files().into_iter().filter_map(|path| {
         let extension = path.extension().map(|e| e.to_string_lossy().into_owned());
         let is_code = extension.is_none_or(|e| code.contains(&e.as_str()));
         let lines = fs::read_to_string(&path).ok()?.lines().count();
-        (is_code && lines > 700).then(|| format!("{}: {lines} lines", shown(&path)))
+        let name = shown(&path);
+        (is_code && lines > 700 && !printed.contains(&name.as_str()))
+            .then(|| format!("{name}: {lines} lines"))
     });
     assert_none(too_long.collect());
 }
