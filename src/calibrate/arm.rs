@@ -1,7 +1,7 @@
 //! Profiles of Arm boards from the ncnn benchmark tables.
 //!
 //! A table has some twenty networks, too few for thirty rates. So all tables of Arm CPUs are fitted at once
-//! ([`joint`](super::joint)). When a network is held out, it is held out of all tables.
+//! ([`joint`]). When a network is held out, it is held out of all tables.
 
 use super::error::CalibrateError;
 use super::fit::{errors, seen, short};

@@ -41,6 +41,7 @@ pub fn csv(text: &str) -> Vec<HashMap<String, String>> {
 }
 
 /// Rows of the table of reference counts; none where it is not at hand.
+#[cfg(feature = "cli")]
 pub fn published() -> Vec<HashMap<String, String>> {
     let file = shared().map(|s| std::fs::read_to_string(s.join("reference/oracle.csv")).unwrap());
     file.map_or_else(Vec::new, |text| csv(&text))

@@ -2,9 +2,12 @@
 
 use super::*;
 
+/// A network's name, and height and width of the image.
+type Run = (&'static str, [i64; 2]);
+
 /// Networks by package, with image sizes; one or two a family. Odd sizes show rounding in pools and padding; pytorchcv's
 /// nets end in a pool of 7x7 and take no others than 224x224.
-const TAKEN: [(&str, &[(&str, [i64; 2])]); 3] = [
+const TAKEN: [(&str, &[Run]); 3] = [
     (
         "torchvision",
         &[
