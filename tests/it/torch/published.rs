@@ -48,6 +48,8 @@ fn lower_sized(entry: &Value, size: Option<[i64; 2]>) -> Graph {
 
 /// The size of the papers, and two that show rounding in pools and padding.
 const SIZES: &[[i64; 2]] = &[[224, 224], [75, 75], [97, 113]];
+/// Of nets that end in a pool of a fixed size.
+const NATIVE: &[[i64; 2]] = &[[224, 224]];
 const ODD: &[[i64; 2]] = &[[75, 75], [97, 113]];
 const LAST: &[[i64; 2]] = &[[97, 113]];
 /// Sides of which the halves of the halves by two ways agree: pytorchcv's PeleeNet takes no other.
@@ -80,14 +82,14 @@ const COMPARED: &[(&str, &str, &[[i64; 2]])] = &[
     (ESP_V2, "EESPNet_s0.5", SIZES),
     (ESP_V2, "EESPNet_s1.0", LAST),
     (ESP_V2, "EESPNet_s2.0", LAST),
-    ("pytorchcv", "espnetv2_wd2", ODD),
+    ("pytorchcv", "espnetv2_wd2", NATIVE),
     ("official:ESPNet", "ESPNet-C_p2q3", SIZES),
     ("official:ESPNet", "ESPNet-C_p2q8", LAST),
     ("torchvision", "shufflenet_v2_x0_5", SIZES),
     (SHUFFLE_V2, "ShuffleNetV2_0.5x", SIZES),
     (SHUFFLE_V2, "ShuffleNetV2_1.0x", LAST),
     (SHUFFLE_V2, "ShuffleNetV2_2.0x", LAST),
-    ("pytorchcv", "shufflenetv2b_wd2", ODD),
+    ("pytorchcv", "shufflenetv2b_wd2", NATIVE),
     ("torchvision", "densenet121", SIZES),
     ("pytorchcv", "densenet40_k12_cifar10", SIZES),
     ("pytorchcv", "densenet40_k12_bc_cifar10", ODD),
