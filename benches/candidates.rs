@@ -58,18 +58,22 @@ fn draws(program: &Program) -> Vec<Assignment> {
     (0..MANY).map(|k| draw(program, k)).collect()
 }
 
-/// All of it, on so many threads.
-#[divan::bench(args = [1, 2], sample_count = 20)]
-fn costed(bencher: Bencher, threads: usize) {
-    let (program, devices) = (program(), devices());
+/// All of it, on so many threads. No draw comes twice, as in a search: what is known of parts comes from other nets.
+#[divan::bench(args = [("mixed_stages", 1), ("mixed_stages", 2), ("edge_eesp", 1), ("gpu_osa", 1), ("gpu_gghost", 1), ("arm_shuffle", 1)], sample_count = 50, sample_size = 1)]
+fn costed(bencher: Bencher, (space, threads): (&str, usize)) {
+    let path = format!("{}/search_spaces/{space}.json", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(path).unwrap();
+    let (program, devices) = (blocks::load(&text).unwrap().1, devices());
     let costs = Costs::new(&program, &devices);
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
         .build()
         .unwrap();
+    let mut round = 0;
     bencher.counter(ItemsCount::new(MANY)).bench_local(|| {
+        round += 1;
         pool.install(|| {
-            (0..MANY)
+            (round * MANY..(round + 1) * MANY)
                 .into_par_iter()
                 .with_min_len(64)
                 .map_init(

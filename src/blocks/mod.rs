@@ -58,7 +58,7 @@ pub use parts::{
 pub use program::Program;
 pub use registry::{BLOCKS, BlockDef, LowerFn, MAX_INT, OPS, find, list};
 pub use scene::Scene;
-pub use walk::{MAX_DEPTH, MAX_STEPS, Names, Scratch};
+pub use walk::{Entry, MAX_DEPTH, MAX_STEPS, Names, Scratch};
 
 use crate::base::diag::Diagnostics;
 use crate::space::{Arch, Space};

@@ -6,6 +6,7 @@
 //! names mean within a declared block is known to a [`Scene`].
 //!
 //! Invariants:
+//! - Besides the value that goes in, a part may read the network's input, which all parts see.
 //! - A net is the parts of [`Parts::root`], one after the other.
 //! - Parts of one [`class`](Part::class) with equal values of their decisions, equal inputs, and within a declared block
 //!   equal scenes, have equal graphs.
@@ -52,6 +53,8 @@ pub struct Part<'p> {
     pub combinations: u64,
     /// What it is.
     pub kind: PartKind<'p>,
+    /// Whether it reads the network's input besides the value that goes in.
+    pub sided: bool,
     pub(super) place: Surroundings,
 }
 
@@ -91,6 +94,18 @@ pub struct Stretch<'p> {
     pub(super) nodes: &'p [Node],
     pub(super) first: usize,
     pub(super) one_copy: bool,
+    pub(super) given: Given,
+}
+
+/// The inputs of a body or a node: the value that goes through all parts, or the network's input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Given {
+    /// The one value.
+    Run,
+    /// The value, then the network's input.
+    Both,
+    /// The network's input; at the start of the net that is the value.
+    Image,
 }
 
 /// An op or block of the lists, and its parameters.
@@ -98,6 +113,7 @@ pub struct Stretch<'p> {
 pub struct Listed<'p> {
     pub(super) def: &'static BlockDef,
     pub(super) args: &'p [Slot],
+    pub(super) given: Given,
 }
 
 /// A use of a declared block.
@@ -172,7 +188,7 @@ impl<'p> Parts<'p> {
             list: Vec::new(),
             classes: HashMap::new(),
         };
-        let root = maker.chain(&program.net, &Surroundings::default())?;
+        let root = maker.chain(&program.net, &Surroundings::default(), Given::Image)?;
         let mut seen = Seen::default();
         for val in ast.inputs.iter().flat_map(|input| &input.shape) {
             seen.val(program, val, &[], true);
@@ -188,6 +204,11 @@ impl<'p> Parts<'p> {
     /// The decisions that the input's shape depends on, as those of a [`Part`].
     pub fn input(&self) -> &[Counted] {
         &self.input
+    }
+
+    /// Whether any part reads the network's input besides the value that goes in.
+    pub fn sided(&self) -> bool {
+        self.part(self.root).is_some_and(|part| part.sided)
     }
 
     /// The part that is the whole net.
@@ -249,17 +270,17 @@ struct Maker<'p> {
 }
 
 impl<'p> Maker<'p> {
-    /// A body whose only input is one value.
-    fn chain(&mut self, body: &'p Body, place: &Surroundings) -> Option<PartId> {
+    /// A body with these inputs.
+    fn chain(&mut self, body: &'p Body, place: &Surroundings, given: Given) -> Option<PartId> {
         let nodes = &body.nodes;
-        // the earliest node that those after a place read, 0 for the body's input
+        // the earliest node that those after a place read, 0 for the value that the body is given
         let mut earliest = nodes.len() + 1;
         let mut ends = Vec::new();
         for (k, node) in nodes.iter().enumerate().rev() {
             if earliest > k {
                 ends.push(k);
             }
-            earliest = earliest.min(reads(node));
+            earliest = earliest.min(reads(node, given));
         }
         ends.reverse();
         let mut parts = Vec::with_capacity(ends.len());
@@ -268,41 +289,55 @@ impl<'p> Maker<'p> {
             let (Some(node), Some(range)) = (nodes.get(end), nodes.get(..=end)) else {
                 return None;
             };
-            parts.push(if first == end && node.from.len() == 1 && !node.over {
-                self.node(node, place)?
+            let own = takes(node, first, given).filter(|_| first == end);
+            parts.push(if let Some(own) = own {
+                self.node(node, place, own)?
             } else {
                 let stretch = Stretch {
                     nodes: range,
                     first,
                     one_copy: false,
+                    given,
                 };
-                self.add(PartKind::Nodes(stretch), range.get(first..)?, false, place)?
+                let within = range.get(first..)?;
+                let start = first == 0 && given == Given::Image;
+                let sided = !start && within.iter().any(|node| reads_image(node, given));
+                self.add(PartKind::Nodes(stretch), within, false, (place, sided))?
             });
             first = end + 1;
         }
         match parts.as_slice() {
             [only] => Some(*only),
-            _ => self.add(PartKind::Chain(parts.into()), nodes, false, place),
+            _ => {
+                let sided = self.sided(&parts);
+                self.add(PartKind::Chain(parts.into()), nodes, false, (place, sided))
+            }
         }
     }
 
-    /// A node whose only input is one value.
-    fn node(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+    fn sided(&self, parts: &[PartId]) -> bool {
+        let sided = |id: &PartId| self.list.get(id.0 as usize).is_some_and(|part| part.sided);
+        parts.iter().any(sided)
+    }
+
+    /// A node with these inputs.
+    fn node(&mut self, node: &'p Node, place: &Surroundings, given: Given) -> Option<PartId> {
         if let Kind::Each { level, nodes } = &node.kind {
             let copy = place.copies.get(*level as usize)?;
-            return self.node(nodes.get(*copy as usize)?, place);
+            return self.node(nodes.get(*copy as usize)?, place, given);
         }
         if let Some(condition) = &node.when {
-            let part = self.repeated(node, place)?;
+            let part = self.repeated(node, place, given)?;
+            let sided = self.sided(&[part]);
             let kind = PartKind::When(Guarded { condition, part });
-            return self.add(kind, std::slice::from_ref(node), false, place);
+            return self.add(kind, std::slice::from_ref(node), false, (place, sided));
         }
-        self.repeated(node, place)
+        self.repeated(node, place, given)
     }
 
-    fn repeated(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+    fn repeated(&mut self, node: &'p Node, place: &Surroundings, given: Given) -> Option<PartId> {
         let Some(repeat) = &node.repeat else {
-            return self.one(node, place);
+            return self.one(node, place, given);
         };
         let copies = match repeat.vary {
             Some(vary) => Some(vary.max),
@@ -320,13 +355,22 @@ impl<'p> Maker<'p> {
             }
         };
         let Some(copies) = copies.filter(|n| *n <= MAX_COPIES) else {
-            // condition and input have been looked at already
+            // condition and input have been looked at already; with two inputs the net is left whole
+            if given != Given::Run {
+                return None;
+            }
             let stretch = Stretch {
                 nodes: std::slice::from_ref(node),
                 first: 0,
                 one_copy: false,
+                given,
             };
-            return self.add(PartKind::Nodes(stretch), stretch.nodes, false, place);
+            return self.add(
+                PartKind::Nodes(stretch),
+                stretch.nodes,
+                false,
+                (place, false),
+            );
         };
         let parts = (0..copies).map(|k| {
             let mut inner = place.clone();
@@ -336,11 +380,12 @@ impl<'p> Maker<'p> {
                 inner.copies = copies.into();
             }
             inner.i = Some(i64::from(k));
-            self.one(node, &inner)
+            self.one(node, &inner, given)
         });
         let copies = parts.collect::<Option<Box<[PartId]>>>()?;
+        let sided = self.sided(&copies);
         let kind = PartKind::Repeat(Copies { repeat, copies });
-        self.add(kind, std::slice::from_ref(node), false, place)
+        self.add(kind, std::slice::from_ref(node), false, (place, sided))
     }
 
     /// The most copies that a count can amount to, where that is plain.
@@ -363,7 +408,7 @@ impl<'p> Maker<'p> {
     }
 
     /// One copy of a node.
-    fn one(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+    fn one(&mut self, node: &'p Node, place: &Surroundings, given: Given) -> Option<PartId> {
         let inside = Surroundings {
             depth: place.depth + 1,
             ..place.clone()
@@ -371,17 +416,35 @@ impl<'p> Maker<'p> {
         if inside.depth > MAX_DEPTH {
             return None;
         }
+        let one = std::slice::from_ref(node);
         match &node.kind {
-            Kind::Body(body) => self.chain(body, &inside),
+            Kind::Body(body) => self.chain(body, &inside, given),
             Kind::Choice { hole, options } => {
-                let options = options.iter().map(|option| self.node(option, &inside));
-                let options = options.collect::<Option<Box<[PartId]>>>()?;
+                let option = |option: &'p Node| match takes(option, 0, given) {
+                    Some(own) => self.node(option, &inside, own),
+                    None => {
+                        let stretch = Stretch {
+                            nodes: std::slice::from_ref(option),
+                            first: 0,
+                            one_copy: false,
+                            given,
+                        };
+                        let at = (&inside, reads_image(option, given));
+                        self.add(PartKind::Nodes(stretch), stretch.nodes, false, at)
+                    }
+                };
+                let options = options
+                    .iter()
+                    .map(option)
+                    .collect::<Option<Box<[PartId]>>>()?;
+                let sided = self.sided(&options);
                 let kind = PartKind::Choice(Options { hole, options });
-                self.add(kind, std::slice::from_ref(node), true, place)
+                self.add(kind, one, true, (place, sided))
             }
             Kind::Listed { def, args } if place.called => {
-                let kind = PartKind::Listed(Listed { def, args });
-                self.add(kind, std::slice::from_ref(node), true, place)
+                let sided = given == Given::Both;
+                let kind = PartKind::Listed(Listed { def, args, given });
+                self.add(kind, one, true, (place, sided))
             }
             Kind::Declared { block, args } => {
                 let (program, mark) = (self.program, self.list.len());
@@ -391,26 +454,34 @@ impl<'p> Maker<'p> {
                     ..Surroundings::default()
                 };
                 let body = program.blocks.get(*block)?;
-                if let Some(body) = self.chain(body, &inside) {
+                if let Some(body) = self.chain(body, &inside, given) {
                     let block = *block;
+                    let sided = self.sided(&[body]);
                     let kind = PartKind::Call(Call { block, args, body });
-                    return self.add(kind, std::slice::from_ref(node), true, place);
+                    return self.add(kind, one, true, (place, sided));
                 }
                 self.list.truncate(mark);
-                self.one_copy(node, place)
+                self.one_copy(node, place, given)
             }
-            Kind::Listed { .. } | Kind::Each { .. } => self.one_copy(node, place),
+            Kind::Listed { .. } | Kind::Each { .. } => self.one_copy(node, place, given),
         }
     }
 
     /// One copy of a node, to be lowered as it is.
-    fn one_copy(&mut self, node: &'p Node, place: &Surroundings) -> Option<PartId> {
+    fn one_copy(&mut self, node: &'p Node, place: &Surroundings, given: Given) -> Option<PartId> {
         let stretch = Stretch {
             nodes: std::slice::from_ref(node),
             first: 0,
             one_copy: true,
+            given,
         };
-        self.add(PartKind::Nodes(stretch), stretch.nodes, true, place)
+        let sided = given == Given::Both;
+        self.add(
+            PartKind::Nodes(stretch),
+            stretch.nodes,
+            true,
+            (place, sided),
+        )
     }
 
     fn add(
@@ -418,7 +489,7 @@ impl<'p> Maker<'p> {
         kind: PartKind<'p>,
         nodes: &'p [Node],
         one_copy: bool,
-        place: &Surroundings,
+        (place, sided): (&Surroundings, bool),
     ) -> Option<PartId> {
         if self.list.len() >= MAX_PARTS {
             return None;
@@ -458,15 +529,19 @@ impl<'p> Maker<'p> {
             decisions,
             combinations: combinations.unwrap_or(u64::MAX),
             kind,
+            sided,
             place: place.clone(),
         });
         Some(PartId(self.list.len() as u32 - 1))
     }
 }
 
-/// The earliest value that a node reads: 0 for what the body is given, else one more than the node's position.
-fn reads(node: &Node) -> usize {
+/// The earliest value that a node reads: 0 for the value that its body is given, else one more than the node's position;
+/// the network's input is none of these.
+fn reads(node: &Node, given: Given) -> usize {
     let own = node.from.iter().map(|source| match source {
+        Source::Input(0) | Source::AllInputs if given == Given::Image => usize::MAX,
+        Source::Input(1) if given == Given::Both => usize::MAX,
         Source::Input(_) | Source::AllInputs => 0,
         Source::Node(k) => *k as usize + 1,
         // results but the last come before what a cut lets through
@@ -474,8 +549,56 @@ fn reads(node: &Node) -> usize {
     });
     let own = own.min().unwrap_or(0);
     match &node.kind {
-        Kind::Each { nodes, .. } => nodes.iter().map(reads).min().unwrap_or(0).min(own),
+        Kind::Each { nodes, .. } => {
+            let items = nodes.iter().map(|node| reads(node, given));
+            items.min().unwrap_or(0).min(own)
+        }
         _ => own,
+    }
+}
+
+/// Whether a node of a body with these inputs may read the network's input.
+fn reads_image(node: &Node, given: Given) -> bool {
+    let own = node.from.iter().any(|source| match source {
+        Source::Input(k) => given == Given::Image || given == Given::Both && *k == 1,
+        Source::AllInputs => given != Given::Run,
+        _ => false,
+    });
+    match &node.kind {
+        Kind::Each { nodes, .. } => own || nodes.iter().any(|node| reads_image(node, given)),
+        _ => own,
+    }
+}
+
+/// What a node takes that stands alone between two cuts, if that is the value and perhaps the network's input.
+fn takes(node: &Node, first: usize, given: Given) -> Option<Given> {
+    if let Kind::Each { nodes, .. } = &node.kind {
+        let own = takes(nodes.first()?, first, given)?;
+        let alike = nodes
+            .iter()
+            .all(|node| takes(node, first, given) == Some(own));
+        return alike.then_some(own);
+    }
+    if node.over {
+        return None;
+    }
+    let start = first == 0 && given == Given::Image;
+    let run = |source: &Source| match source {
+        Source::Node(k) => *k as usize + 1 == first,
+        Source::Input(0) => (first == 0 && given != Given::Image) || start,
+        _ => false,
+    };
+    let image = |source: &Source| match source {
+        Source::Input(0) => given == Given::Image,
+        Source::Input(1) => given == Given::Both,
+        _ => false,
+    };
+    match &*node.from {
+        [Source::AllInputs] if first == 0 && start => Some(Given::Run),
+        [Source::AllInputs] if first == 0 => Some(given),
+        [one] if run(one) => Some(Given::Run),
+        [one, other] if run(one) && image(other) => Some(Given::Both),
+        _ => None,
     }
 }
 

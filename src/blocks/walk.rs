@@ -6,6 +6,8 @@ mod part;
 pub(super) mod shipped;
 mod trial;
 
+pub use part::Entry;
+
 use super::args::{Arg, Args};
 use super::check::{Literal, fit};
 use super::diagnose::{self, Place};

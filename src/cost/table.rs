@@ -109,6 +109,27 @@ impl Totals {
         Ok(t)
     }
 
+    /// As [`without_fields`](Self::without_fields), of a part of a network; also the peak where this value stays alive
+    /// all the time, for what comes later, and whether the part reads it.
+    ///
+    /// # Errors
+    /// As [`of`](Self::of).
+    pub fn of_part(
+        graph: &Graph,
+        stays: Option<ValueId>,
+        scratch: &mut Scratch,
+    ) -> Result<(Self, u64, bool), CostError> {
+        let totals = Self::without_fields(graph, scratch)?;
+        let last_use = stays.and_then(|id| scratch.last_use.get_mut(id.index()));
+        let Some(last_use) = last_use else {
+            return Ok((totals, totals.peak_activation_elems, false));
+        };
+        let read = *last_use != 0;
+        *last_use = u32::MAX;
+        let peak = memory::peak(graph, &scratch.last_use, &mut scratch.held, |_, _| ());
+        Ok((totals, peak, read))
+    }
+
     /// Elements one convolution moves when a cache holds each once: input, output and weights; a bias is not counted.
     ///
     /// # Source

@@ -114,6 +114,59 @@ impl Scratch {
     }
 }
 
+impl Scratch {
+    /// For the graph fused last, in a part of a network: its nodes that merge with equal ones of other parts, as they
+    /// work on `shared`, a value that other parts read too, or on such nodes. Each comes with the place of its kernel
+    /// (none where it takes none), its node and the node it works on (none for `shared`). Where the output is one of
+    /// these or `shared` itself, that cannot be told apart, and there is no answer.
+    pub fn merging(
+        &self,
+        graph: &Graph,
+        rules: &FuseRules,
+        shared: ValueId,
+    ) -> Option<Vec<Merging>> {
+        let mut found: Vec<Merging> = Vec::new();
+        if !rules.merge_equal {
+            return Some(found);
+        }
+        let known = |found: &[Merging], source: u32| {
+            source == shared.0 || found.iter().any(|m| m.node.0 == source)
+        };
+        for id in graph.ids() {
+            let (state, first) = (self.states.get(id.index())?, graph.inputs(id).first());
+            let on = first.and_then(|x| self.states.get(x.index()));
+            let on = on.map(|state| ValueId(state.source));
+            if let Some(on) = on
+                && state.flow == Flow::Dynamic
+                && state.source == id.0
+                && state.needed
+                && may_merge(&graph.node(id).op)
+                && known(&found, on.0)
+            {
+                found.push(Merging {
+                    kernel: (state.kernel != NONE).then_some(state.kernel),
+                    node: id,
+                    on: (on != shared).then_some(on),
+                });
+            }
+        }
+        let output = graph.outputs().first()?;
+        let last = self.states.get(output.index())?;
+        (*output == shared || !known(&found, last.source)).then_some(found)
+    }
+}
+
+/// See [`Scratch::merging`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Merging {
+    /// Its kernel.
+    pub kernel: Option<u32>,
+    /// The node.
+    pub node: ValueId,
+    /// The node before it.
+    pub on: Option<ValueId>,
+}
+
 /// What became of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {

@@ -15,6 +15,6 @@ mod fusion;
 mod kernel;
 mod rules;
 
-pub use fusion::{Ends, Kernels, Open, Place, Scratch, fuse, fuse_after, fuse_into};
+pub use fusion::{Ends, Kernels, Merging, Open, Place, Scratch, fuse, fuse_after, fuse_into};
 pub use kernel::{Kernel, KernelKind, Window, WorkClass};
 pub use rules::{Acts, FuseRules, ZeroRule};

@@ -8,17 +8,23 @@
 //! A kernel may reach over a seam (a norm after a convolution): a part that would join the kernel before it is worked
 //! out once more for each such kernel, and kept under that too.
 //!
+//! Parts may read the network's input, the image. It is alive until its last reader has run, so a part has two peaks: one
+//! with the image kept for later. Equal ops on it merge under some rules, wherever they stand: what there is already is
+//! part of the [`Context`] that a part is worked out in.
+//!
 //! Invariant: what is put together here equals, to the bit, what the whole graph gives. Where that is not sure (a limit
 //! is near, a part cannot be built, constants cross a seam) there is no answer, and the caller lowers the whole net.
 
 use super::evaluate::Group;
 use crate::base::hash::{Chain, Fingerprint};
-use crate::blocks::{self, Inside, MAX_PARTS, Part, PartId, PartKind, Parts, Program, Scene};
+use crate::blocks::{
+    self, Entry, Inside, MAX_PARTS, Part, PartId, PartKind, Parts, Program, Scene,
+};
 use crate::cost::{self, Totals};
 use crate::device::{DeviceModel, Sum};
-use crate::fuse::{self, Kernel, Open};
+use crate::fuse::{self, Kernel, Merging, Open};
 use crate::ir::graph::MAX_NODES;
-use crate::ir::{Shape, identity, ops::Op};
+use crate::ir::{Graph, Shape, ValueId, identity, ops::Op};
 use crate::space::Assignment;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
@@ -54,10 +60,28 @@ pub(super) struct Memo {
     /// Kernels that a part ends in and a later one could join, by group of devices; the first is none at all.
     opens: Vec<Box<[Option<Open>]>>,
     open_ids: HashMap<Box<[Option<Open>]>, u32>,
+    /// The first is no context at all: that of parts which do not see the image.
+    contexts: Vec<Context>,
+    /// Ops on the image: rules, the number of the op before, the op.
+    merging: Vec<(usize, Option<u32>, Op)>,
     /// The net being put together.
     net: Run,
     scene: Scene,
 }
+
+/// What parts that see the image depend on besides.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Context {
+    /// The image's shape.
+    image: u32,
+    /// Whether the value that goes in is the image.
+    start: bool,
+    /// Ops on the image that come before, sorted.
+    merging: Vec<u32>,
+}
+
+/// No key has room for more.
+const MOST_CONTEXTS: usize = 1 << 9;
 
 /// A part, or parts one after the other.
 #[derive(Clone, Copy, Debug)]
@@ -73,6 +97,12 @@ struct Record {
     /// Nodes, edges and visits.
     size: u32,
     totals: Totals,
+    /// The peak where the image is needed later; whether it is read.
+    held: u64,
+    reads: bool,
+    /// The context before it, and of what comes next.
+    context: u32,
+    after: u32,
     chain: Chain,
 }
 
@@ -80,6 +110,8 @@ struct Record {
 struct Run {
     record: Record,
     sums: Vec<Sum>,
+    /// Elements of the image, where it is in the context.
+    image: u64,
 }
 
 impl Default for Record {
@@ -92,16 +124,23 @@ impl Default for Record {
             entangled: false,
             size: 0,
             totals: Totals::default(),
+            held: 0,
+            reads: false,
+            context: 0,
+            after: 0,
             chain: Chain::default(),
         }
     }
 }
 
 impl Run {
-    fn start(&mut self, shape: u32, open: u32, devices: usize) {
+    fn start(&mut self, (shape, open, context): (u32, u32, u32), image: u64, devices: usize) {
+        self.image = image;
         self.record = Record {
             shape,
             open,
+            context,
+            after: context,
             ..Record::default()
         };
         self.sums.clear();
@@ -124,7 +163,21 @@ impl Run {
             own.through = false;
         }
         own.entangled = next.entangled;
+        let before = match next.reads {
+            true => own.held,
+            false => own.totals.peak_activation_elems,
+        };
         own.totals = own.totals.then(&next.totals)?;
+        let peak = next.totals.peak_activation_elems;
+        own.totals.peak_activation_elems = before.max(peak);
+        own.held = own.held.max(match next.context {
+            0 => peak.checked_add(self.image)?,
+            _ => next.held,
+        });
+        own.reads |= next.reads;
+        if next.context != 0 {
+            own.after = next.after;
+        }
         own.chain = own.chain.then(next.chain);
         for (sum, more) in self.sums.iter_mut().zip(sums) {
             *sum += *more;
@@ -155,13 +208,22 @@ impl<'s> Counter<'_, 's> {
         }
         let shape = self.input(assignment)?;
         self.memo.scene.start();
+        let context = self.memo.context(Context {
+            image: shape,
+            start: true,
+            merging: Vec::new(),
+        })?;
+        let image = self.memo.shapes.get(shape as usize)?.elems();
         let mut net = std::mem::take(&mut self.memo.net);
-        net.start(shape, 0, self.devices.len());
+        net.start((shape, 0, context), image, self.devices.len());
         let done = self.add(self.parts.root(), assignment, &mut net);
         self.memo.net = net;
         done?;
         let memo: &'s Memo = self.memo;
         let net = &memo.net;
+        if memo.contexts.get(net.record.after as usize)?.start {
+            return None;
+        }
         let head = *memo.heads.get(shape as usize)?;
         let mut totals = net.record.totals;
         // the input alone, where there is nothing else
@@ -173,7 +235,7 @@ impl<'s> Counter<'_, 's> {
 
     /// The shape of the input.
     fn input(&mut self, assignment: &Assignment) -> Option<u32> {
-        let key = key(INPUT, 0, 0, self.parts.input(), assignment);
+        let key = key(INPUT, (0, 0, 0), self.parts.input(), assignment);
         if let Some(shape) = self.memo.table.get(&key) {
             return Some(*shape);
         }
@@ -205,7 +267,12 @@ impl<'s> Counter<'_, 's> {
         run: &mut Run,
     ) -> Option<bool> {
         let joins = |record: &Record| open == 0 && record.joins && run.record.open != 0;
-        let key = self.key(part, (run.record.shape, open), assignment);
+        let context = match part.sided || self.memo.contexts.get(run.record.after as usize)?.start {
+            true => run.record.after,
+            false => 0,
+        };
+        let at = (run.record.shape, open, context);
+        let key = self.key(part, at, assignment);
         if let Some(key) = key
             && let Some(found) = self.memo.table.get(&key)
         {
@@ -220,7 +287,8 @@ impl<'s> Counter<'_, 's> {
             return self.each(part, assignment, run).map(|()| false);
         }
         let mut own = Run::default();
-        own.start(run.record.shape, open, self.devices.len());
+        let image = if context == 0 { 0 } else { run.image };
+        own.start(at, image, self.devices.len());
         match nodes {
             true => self.count(part, assignment, &mut own)?,
             false => self.each(part, assignment, &mut own)?,
@@ -241,27 +309,24 @@ impl<'s> Counter<'_, 's> {
     fn key(
         &mut self,
         part: &Part<'_>,
-        (shape, open): (u32, u32),
+        at: (u32, u32, u32),
         assignment: &Assignment,
     ) -> Option<u128> {
         if !part.called() {
             let nodes = matches!(part.kind, PartKind::Nodes(_));
             let keeps = nodes || part.combinations <= KEPT_VARIANTS;
             let decisions = part.decisions.as_deref().filter(|_| keeps)?;
-            return Some(key(part.class, shape, open, decisions, assignment));
+            return Some(key(part.class, at, decisions, assignment));
         }
         let scene = &mut self.memo.scene;
         let (within, own) = match &part.kind {
             PartKind::Nodes(_) => {
                 let decisions = part.decisions.as_deref()?;
-                (
-                    scene.digest(),
-                    key(part.class, shape, open, decisions, assignment),
-                )
+                (scene.digest(), key(part.class, at, decisions, assignment))
             }
             PartKind::Listed(listed) => {
                 let within = scene.resolve((self.program, assignment), part, listed)?;
-                (within, key(LISTED, shape, open, &[], assignment))
+                (within, key(LISTED, at, &[], assignment))
             }
             _ => return None,
         };
@@ -305,12 +370,23 @@ impl<'s> Counter<'_, 's> {
     fn count(&mut self, part: &Part<'_>, assignment: &Assignment, own: &mut Run) -> Option<()> {
         let input = *self.memo.shapes.get(own.record.shape as usize)?;
         let before = self.memo.opens.get(own.record.open as usize).cloned();
-        let at = (input, &self.memo.scene);
-        let graph = match &part.kind {
+        let context = self.memo.contexts.get(own.record.context as usize)?.clone();
+        let sees = own.record.context != 0;
+        let image = match part.sided && !context.start {
+            true => Some(*self.memo.shapes.get(context.image as usize)?),
+            false => None,
+        };
+        let entry = Entry {
+            shape: input,
+            image,
+            start: context.start,
+            scene: &self.memo.scene,
+        };
+        let graph: &Graph = match &part.kind {
             PartKind::Nodes(stretch) => (self.program)
-                .lower_part(self.lowering, assignment, (part, stretch), at)
+                .lower_part(self.lowering, assignment, (part, stretch), entry)
                 .ok()?,
-            PartKind::Listed(listed) => self.program.lower_listed(self.lowering, listed, at)?,
+            PartKind::Listed(listed) => self.program.lower_listed(self.lowering, listed, entry)?,
             _ => return None,
         };
         let output = *graph.outputs().first()?;
@@ -318,8 +394,20 @@ impl<'s> Counter<'_, 's> {
         let record = &mut own.record;
         record.size = u32::try_from(4 * visits).ok()?;
         record.shape = self.memo.shape(graph.shape(output));
-        record.totals = Totals::without_fields(graph, self.counting).ok()?;
-        record.chain = graph.chain(self.identity).1;
+        let image = sees.then_some(ValueId(u32::from(!context.start)));
+        (record.totals, record.held, record.reads) =
+            Totals::of_part(graph, image, self.counting).ok()?;
+        let cut = (!context.start).then_some(ValueId(0));
+        let (chain, first) = graph.chain(cut, self.identity);
+        record.chain = chain;
+        let same = output.0 == 0;
+        if !first && !same {
+            return None;
+        }
+        let mut after = Context {
+            start: context.start && same,
+            ..context.clone()
+        };
         let (mut open, mut through) = (Vec::with_capacity(self.groups.len()), None);
         for (k, group) in self.groups.iter().enumerate() {
             let before = before.as_ref().and_then(|groups| groups.get(k)?.as_ref());
@@ -327,6 +415,21 @@ impl<'s> Counter<'_, 's> {
             let ends = self.fusion.ends(graph, self.kernels);
             record.joins |= ends.joins;
             record.entangled |= ends.entangled;
+            if let Some(image) = image.filter(|_| self.parts.sided()) {
+                let merging = self.fusion.merging(graph, group.rules, image)?;
+                let known = self.memo.known(k, graph, &merging)?;
+                // equal ones that come before make these kernels
+                for (found, number) in merging.iter().zip(&known).rev() {
+                    match context.merging.contains(number) {
+                        true => drop(
+                            found
+                                .kernel
+                                .map(|kernel| self.kernels.remove(kernel as usize)),
+                        ),
+                        false => after.merging.push(*number),
+                    }
+                }
+            }
             // what is another name under some rules only has no simple end
             record.entangled |= *through.get_or_insert(ends.through) != ends.through;
             open.push(ends.open);
@@ -340,6 +443,12 @@ impl<'s> Counter<'_, 's> {
         if !record.through {
             record.open = self.memo.open(open.into());
         }
+        after.merging.sort_unstable();
+        after.merging.dedup();
+        record.after = match sees && (after.start || self.parts.sided()) {
+            true => self.memo.context(after)?,
+            false => 0,
+        };
         Some(())
     }
 }
@@ -360,6 +469,36 @@ impl Memo {
         Some((record, self.sums.get(first..first + devices)?))
     }
 
+    /// The number of a context.
+    fn context(&mut self, context: Context) -> Option<u32> {
+        if self.contexts.is_empty() {
+            self.contexts.push(Context::default());
+        }
+        // few in any space
+        let place = self.contexts.iter().skip(1).position(|c| *c == context);
+        let place = place.map_or(self.contexts.len(), |k| k + 1);
+        if place == self.contexts.len() {
+            self.contexts.push(context);
+        }
+        (place < MOST_CONTEXTS).then_some(place as u32)
+    }
+
+    /// The numbers of ops on the image.
+    fn known(&mut self, rules: usize, graph: &Graph, found: &[Merging]) -> Option<Vec<u32>> {
+        let mut numbers: Vec<u32> = Vec::with_capacity(found.len());
+        for (k, one) in found.iter().enumerate() {
+            let before = found.get(..k)?.iter().position(|m| Some(m.node) == one.on);
+            let before = before.and_then(|k| numbers.get(k).copied());
+            let op = (rules, before, graph.node(one.node).op);
+            let place = self.merging.iter().position(|known| *known == op);
+            numbers.push(place.unwrap_or(self.merging.len()) as u32);
+            if place.is_none() {
+                self.merging.push(op);
+            }
+        }
+        Some(numbers)
+    }
+
     fn open(&mut self, open: Box<[Option<Open>]>) -> u32 {
         if open.iter().all(Option::is_none) {
             return 0;
@@ -375,22 +514,18 @@ impl Memo {
 
     fn shape(&mut self, shape: Shape) -> u32 {
         *self.shape_ids.entry(shape).or_insert_with(|| {
-            let mut bytes = Vec::new();
-            let mut put = |word: u64| bytes.extend_from_slice(&word.to_le_bytes());
-            Op::Input { index: 0, shape }.feed(&mut put);
-            put(0);
-            self.heads.push(Chain::of(Fingerprint::of(&bytes)));
+            let input = Op::Input { index: 0, shape };
+            self.heads.push(identity::of_input(&input, &mut Vec::new()));
             self.shapes.push(shape);
             self.shapes.len() as u32 - 1
         })
     }
 }
 
-/// A class, a shape, an open kernel, and the values of decisions as one number in mixed radix.
+/// A class, a shape, an open kernel, a context, and the values of decisions as one number in mixed radix.
 fn key(
     class: u32,
-    shape: u32,
-    open: u32,
+    (shape, open, context): (u32, u32, u32),
     decisions: &[(u32, u64)],
     assignment: &Assignment,
 ) -> u128 {
@@ -401,7 +536,8 @@ fn key(
         packed.wrapping_mul(*radix).wrapping_add(u64::from(value))
     });
     // shapes and kernels number less than 2^20, as they come with records, of which there are `MOST_KEPT`
-    u128::from(class) << 104 | u128::from(open) << 84 | u128::from(shape) << 64 | u128::from(packed)
+    let around = u128::from(context) << 118 | u128::from(class) << 104;
+    around | u128::from(open) << 84 | u128::from(shape) << 64 | u128::from(packed)
 }
 
 /// Mixes the 128 bits of a key.

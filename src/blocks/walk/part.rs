@@ -3,8 +3,8 @@
 use super::{Done, Frame, Outcome, Scratch, Walk};
 use crate::base::diag::Diagnostics;
 use crate::blocks::args::Args;
-use crate::blocks::lower::Lower;
-use crate::blocks::parts::{Listed, Part, Stretch, Surroundings};
+use crate::blocks::lower::{Lower, LowerError};
+use crate::blocks::parts::{Given, Listed, Part, Stretch, Surroundings};
 use crate::blocks::program::Program;
 use crate::blocks::scene::Scene;
 use crate::blocks::values::Values;
@@ -14,8 +14,21 @@ use crate::ir::{Graph, Shape, ValueId};
 use crate::space::Assignment;
 use crate::space::ast::{Origin, Source};
 
+/// What a part of a net is given.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'s> {
+    /// The shape of the value that goes in: the first node of the part's graph.
+    pub shape: Shape,
+    /// The network's input, where the part reads it too: the second node.
+    pub image: Option<Shape>,
+    /// Whether the value that goes in is the network's input.
+    pub start: bool,
+    /// What names mean there.
+    pub scene: &'s Scene,
+}
+
 impl Program {
-    /// The graph of a part of a net, without names: its input has this shape, its only output is what it gives on.
+    /// The graph of a part of a net, without names: its only output is what it gives on.
     ///
     /// # Errors
     /// As [`lower`](Self::lower), though the message may lack what lies around the part.
@@ -24,11 +37,11 @@ impl Program {
         scratch: &'s mut Scratch,
         assignment: &Assignment,
         (part, stretch): (&Part<'p>, &Stretch<'p>),
-        (shape, scene): (Shape, &Scene),
+        entry: Entry<'_>,
     ) -> Result<&'s Graph, Diagnostics> {
         let copies = &*part.place.copies;
         self.walk_part(scratch, assignment, copies, |walk| {
-            let output = walk.stretch(stretch, &part.place, (shape, scene))?;
+            let output = walk.stretch(stretch, &part.place, entry)?;
             Ok(Values::from_one(output))
         })?;
         Ok(&scratch.graph)
@@ -40,16 +53,16 @@ impl Program {
         &self,
         scratch: &'s mut Scratch,
         listed: &Listed<'_>,
-        (shape, scene): (Shape, &Scene),
+        entry: Entry<'_>,
     ) -> Option<&'s Graph> {
         let graph = std::mem::take(&mut scratch.graph);
         let prefix = std::mem::take(&mut scratch.prefix);
         let mut lower = Lower::new(GraphBuilder::reuse(graph, false), prefix);
         lower.inner = scratch.inner.take();
-        let input = Op::Input { index: 0, shape };
-        let made = lower.push("", input, &[]).and_then(|input| {
-            let args = Args::new(scene.args());
-            (listed.def.lower)(&mut lower, &args, &[input])
+        let inputs = push_inputs(&mut lower, entry);
+        let made = inputs.and_then(|inputs| {
+            let args = Args::new(entry.scene.args());
+            (listed.def.lower)(&mut lower, &args, of_given(&inputs, listed.given))
         });
         scratch.inner = lower.inner.take();
         let (builder, prefix) = lower.into_parts();
@@ -116,27 +129,34 @@ impl<'p> Walk<'p, '_> {
         &mut self,
         stretch: &Stretch<'p>,
         place: &Surroundings,
-        (shape, scene): (Shape, &Scene),
+        entry: Entry<'_>,
     ) -> Outcome<ValueId> {
         self.depth = place.depth;
         let mut frame = self.outermost(place.i)?;
-        let input = self.push_input(0, shape, &frame)?;
+        let failed =
+            |walk: &Self, error| walk.place(&frame, Origin(0)).block("input", None, &error);
+        let inputs = push_inputs(&mut self.lower, entry).map_err(|e| failed(self, e))?;
+        let [input, _] = inputs;
         if place.called {
-            let (slots, i, block, entry) = scene.call();
+            let (slots, i, block, size) = entry.scene.call();
             self.scratch.slots.clear();
             self.scratch.slots.extend_from_slice(slots);
-            let entry = match entry {
-                Some(entry) if entry != shape => Some(self.push_input(1, entry, &frame)?),
-                _ => Some(input),
+            let size = match size {
+                Some(shape) if shape != entry.shape => {
+                    let size = self.lower.push("", Op::Input { index: 2, shape }, &[]);
+                    size.map_err(|e| failed(self, e))?
+                }
+                _ => input,
             };
             frame = Frame {
                 block,
-                input: entry,
+                input: Some(size),
                 i,
                 ..frame
             };
         }
         let mut value = input;
+        let given = of_given(&inputs, stretch.given);
         // what lies before the stretch is read through the cut only
         let before = Done::one(value);
         let reads = |source: &Source| match source {
@@ -151,18 +171,33 @@ impl<'p> Walk<'p, '_> {
         self.scratch.results.resize(before_count, before);
         for node in nodes {
             if stretch.one_copy {
-                return self.one(node, &[input], &frame);
+                return self.one(node, given, &frame);
             }
-            let done = self.node(node, &[input], 0, &frame)?;
+            let done = self.node(node, given, 0, &frame)?;
             self.scratch.results.push(done);
             value = done.value;
         }
         Ok(value)
     }
+}
 
-    fn push_input(&mut self, index: u32, shape: Shape, frame: &Frame) -> Outcome<ValueId> {
-        let input = Op::Input { index, shape };
-        (self.lower.push("", input, &[]))
-            .map_err(|error| self.place(frame, Origin(0)).block("input", None, &error))
+/// The value that goes in, and the network's input.
+fn push_inputs(lower: &mut Lower, entry: Entry<'_>) -> Result<[ValueId; 2], LowerError> {
+    let shape = entry.shape;
+    let index = u32::from(!entry.start);
+    let input = lower.push("", Op::Input { index, shape }, &[])?;
+    let image = match entry.image {
+        Some(shape) if !entry.start => lower.push("", Op::Input { index: 0, shape }, &[])?,
+        _ => input,
+    };
+    Ok([input, image])
+}
+
+fn of_given(inputs: &[ValueId; 2], given: Given) -> &[ValueId] {
+    let [run, image] = inputs.each_ref().map(std::slice::from_ref);
+    match given {
+        Given::Run => run,
+        Given::Both => inputs,
+        Given::Image => image,
     }
 }
