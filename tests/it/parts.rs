@@ -55,10 +55,11 @@ fn every_shipped_space_costs_the_same_part_by_part() {
         };
         let told = told(&program, &devices, draws, name);
         println!("{name}: {told} of {draws}");
-        // nets whose edges may all be zero are left to the whole graph; detectors have several outputs
+        // left to the whole graph: nets whose edges may all be zero, and one whose first value is a pool of the image,
+        // which equal ones could join; detectors have several outputs
         let outputs = &program.space().ast().outputs;
         let one = matches!(outputs.as_slice(), [Source::Node(_)]);
-        let comes_apart = one && name != "nasbench201";
+        let comes_apart = one && !["nasbench201", "espnet_c"].contains(&name);
         if comes_apart {
             assert_eq!(told, draws, "{name}");
         }
