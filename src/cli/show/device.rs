@@ -5,7 +5,7 @@ use crate::cli::failure::Result;
 use crate::cli::files::device;
 use crate::cli::out::{mj, ms, percent, scaled, table};
 use crate::cost::Totals;
-use crate::device::{DeviceModel, Prediction};
+use crate::device::{DeviceModel, KernelCost, Prediction};
 use crate::fuse::{Kernels, fuse};
 use crate::ir::Graph;
 use serde_json::{Map, Value, json};
@@ -56,6 +56,24 @@ impl OnDevice {
             prediction,
             batch,
         })
+    }
+
+    /// The kernels that the network runs as here.
+    pub fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    /// What each kernel costs.
+    pub fn costs(&self) -> Result<Vec<KernelCost>> {
+        Ok(self.model.explain(&self.kernels.list, self.batch)?)
+    }
+
+    /// Seconds and joules of one run of the batch; no joules where the device has no energy.
+    pub fn middle(&self) -> (f64, Option<f64>) {
+        (
+            self.prediction.latency.0,
+            self.prediction.energy.map(|e| e.0),
+        )
     }
 
     /// The profile's name.
@@ -144,8 +162,8 @@ impl OnDevice {
         })
     }
 
-    /// The prediction for a person; blocks go by the first `depth` parts of names.
-    pub fn text(&self, graph: &Graph, totals: &Totals, depth: usize) -> Result<String> {
+    /// The prediction for a person.
+    pub fn text(&self, totals: &Totals) -> String {
         let (p, profile) = (&self.prediction, self.model.profile());
         let mut text = format!("{}: {}\n", profile.name, profile.hardware);
         let mut line = |label: &str, value: &str, note: &str| {
@@ -217,20 +235,12 @@ impl OnDevice {
             let energy = cost.energy.map(|e| e.0);
             self.row(&name, cost.latency.0, energy)
         });
-        let head = |what: &str| [format!("  {what}"), "ms".into(), "%".into(), "mJ".into()];
-        let mut list = |what: &str, rows: Vec<Vec<String>>| {
-            let head = head(what);
-            let [a, b, c, d] = &head;
-            let columns = if profile.energy_constant_j.is_some() {
-                vec![a.as_str(), b, c, d]
-            } else {
-                vec![a.as_str(), b, c]
-            };
-            let _ = writeln!(text, "\n{}", table(&columns, &[0], rows));
-        };
-        list("class of work", rows.into());
-        list("block", self.blocks(graph, depth)?);
-        Ok(text.trim_end().to_owned())
+        let mut head = vec!["  class of work", "ms", "%"];
+        if profile.energy_constant_j.is_some() {
+            head.push("mJ");
+        }
+        let _ = write!(text, "\n{}", table(&head, &[0], rows));
+        text
     }
 
     fn row(&self, name: &str, time: f64, energy: Option<f64>) -> Vec<String> {
@@ -238,30 +248,6 @@ impl OnDevice {
         let mut row = vec![format!("  {name}"), ms(time), percent(time / total)];
         row.extend(energy.map(mj));
         row
-    }
-
-    /// Cost by block.
-    fn blocks(&self, graph: &Graph, depth: usize) -> Result<Vec<Vec<String>>> {
-        let costs = self.model.explain(&self.kernels.list, self.batch)?;
-        let mut blocks: Vec<(String, f64, f64)> = Vec::new();
-        for (cost, owner) in costs.iter().zip(&self.kernels.owners) {
-            let parts = graph.name(*owner).split('.').take(depth);
-            let name = parts.collect::<Vec<_>>().join(".");
-            let at = blocks.iter().position(|b| b.0 == name);
-            let at = at.unwrap_or_else(|| {
-                blocks.push((name, 0.0, 0.0));
-                blocks.len() - 1
-            });
-            if let (Some(block), Some(cost)) = (blocks.get_mut(at), cost.cost) {
-                block.1 += cost.latency.0;
-                block.2 += cost.energy.map_or(0.0, |e| e.0);
-            }
-        }
-        let has_energy = self.prediction.energy.is_some();
-        let row = |(name, time, energy): &(String, f64, f64)| {
-            self.row(name, *time, has_energy.then_some(*energy))
-        };
-        Ok(blocks.iter().map(row).collect())
     }
 }
 

@@ -1,5 +1,6 @@
 //! `show`: where a network's parameters, arithmetic, memory, time and energy go; several networks side by side.
 
+mod blocks;
 mod compare;
 mod counts;
 mod device;
@@ -9,6 +10,8 @@ use super::files;
 use super::out::{Out, table};
 use crate::cost::Counts;
 use crate::ir::Graph;
+use crate::space::Space;
+use blocks::Blocks;
 use device::OnDevice;
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
@@ -92,7 +95,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     }
     if let [file] = args.files.as_slice() {
         let (loaded, graph) = files::load_net(file, &args.sets)?;
-        one(args, loaded.space.name(), graph, out)?;
+        one(args, &loaded.space, graph, out)?;
         return Ok(Exit::Ok);
     }
     if args.params || args.blocks {
@@ -105,10 +108,18 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
 }
 
 /// One network in full.
-fn one(args: &Args, name: &str, graph: Graph, out: &mut Out) -> Result<()> {
-    let net = Network::of(name, graph, args)?;
+fn one(args: &Args, space: &Space, graph: Graph, out: &mut Out) -> Result<()> {
+    let net = Network::of(space.name(), graph, args)?;
+    let depth = args
+        .depth
+        .map_or_else(|| counts::depth(&net.counts), |n| n as usize);
+    let kinds = blocks::kinds(space, &net.graph, depth);
+    let by_block = |device| Blocks::of(device, &net.graph, &net.counts, &kinds, depth);
     if out.is_json() {
         let mut document = net.json(args.batch);
+        for device in &net.devices {
+            document["devices"][device.name()]["by_block"] = by_block(device)?.json();
+        }
         document["layers"] = counts::layers_json(&net.counts);
         if args.params {
             document["parameters"] = net
@@ -120,9 +131,6 @@ fn one(args: &Args, name: &str, graph: Graph, out: &mut Out) -> Result<()> {
         }
         return Ok(out.json(&document)?);
     }
-    let depth = args
-        .depth
-        .map_or_else(|| counts::depth(&net.counts), |n| n as usize);
     let mut parts = vec![
         if args.blocks {
             counts::block_table(&net.counts, depth)
@@ -132,7 +140,8 @@ fn one(args: &Args, name: &str, graph: Graph, out: &mut Out) -> Result<()> {
         counts::totals_text(&net.name, &net.graph, &net.counts),
     ];
     for device in &net.devices {
-        parts.push(device.text(&net.graph, &net.counts.totals, depth)?);
+        parts.push(device.text(&net.counts.totals));
+        parts.push(by_block(device)?.text());
     }
     if args.params {
         let rows = net.graph.parameters().into_iter();

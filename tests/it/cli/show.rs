@@ -160,7 +160,10 @@ fn a_decision_s_values_stand_side_by_side() {
         0,
         &["show", file, "--set", "net=osa_mix", "--device", "pi5-onnx"],
     );
-    assert_eq!(alone["devices"], networks[2]["devices"]);
+    let mut alone_on = alone["devices"].clone();
+    let device = alone_on["pi5-onnx"].as_object_mut().unwrap();
+    assert!(device.remove("by_block").is_some());
+    assert_eq!(alone_on, networks[2]["devices"]);
     assert_eq!(
         alone["mem_access_bound_elems"],
         networks[2]["mem_access_bound_elems"]
@@ -314,6 +317,45 @@ fn blocks_of_a_family_are_its_stages() {
     assert!(text.contains("3,659,616"), "{text}");
 }
 
+/// What the blocks take, and a run beside them, is all that the network takes; MACs are those of the rows of nodes.
+#[test]
+fn time_energy_and_macs_split_by_block() {
+    let shown = json(0, &["show", SLIM, "--device", "pi5-onnx"]);
+    let device = &shown["devices"]["pi5-onnx"];
+    let blocks = device["by_block"].as_array().unwrap();
+    let found: Vec<(&str, &str)> = blocks
+        .iter()
+        .map(|b| (b["name"].as_str().unwrap(), b["block"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        found[..4].iter().map(|b| b.1).collect::<Vec<_>>(),
+        ["conv_bn_act", "conv_bn_act", "conv_bn_act", "osa"]
+    );
+    assert_eq!(found[4], ("4", "max_pool"));
+    // the first module, by hand: five 3x3 to 64 channels from 128, then four from 64, and 1x1 from 448 to 128, on 56x56
+    let macs = 3136 * (9 * 64 * (128 + 4 * 64) + 448 * 128);
+    assert_eq!(blocks[3]["macs"], macs);
+    // six convolutions and a concatenation; activations and norms ride along
+    assert_eq!(blocks[3]["kernels"], 7);
+    for (key, share, total) in [
+        ("latency_s", "latency_share", "latency_s"),
+        ("energy_j", "energy_share", "energy_j"),
+    ] {
+        let all = device[total].as_f64().unwrap();
+        let part = sum(blocks.iter(), key);
+        assert!(
+            part <= all * (1.0 + 1e-9) && part > 0.9 * all,
+            "{part} of {all}"
+        );
+        assert!((sum(blocks.iter(), share) - part / all).abs() < 1e-9);
+    }
+    assert!((sum(blocks.iter(), "macs_share") - 1.0).abs() < 1e-9);
+    let (_, text, _) = run(&["show", SLIM, "--blocks", "--device", "pi5-onnx"]);
+    assert!(text.contains("osa"), "{text}");
+    let gpu = json(0, &["show", SLIM, "--device", "rtx3090-torch"]);
+    assert!(gpu["devices"]["rtx3090-torch"]["by_block"][0]["energy_j"].is_null());
+}
+
 /// All keys of the documents stand in the page about them.
 #[test]
 fn the_page_names_every_key() {
@@ -337,6 +379,7 @@ fn the_page_names_every_key() {
         &one["parameters"][0],
         &one["devices"]["pi5-onnx"],
         &one["devices"]["pi5-onnx"]["by_class"],
+        &one["devices"]["pi5-onnx"]["by_block"][0],
         &many,
         network,
         &network["ratio_to_first"],
