@@ -1,6 +1,7 @@
 //! Integration tests, one binary: each further one would link everything again.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod claims;
 #[cfg(feature = "cli")]
 mod cli;
 mod counts;

@@ -400,7 +400,7 @@ proptest! {
 }
 
 /// Writes `text` where `BLOCKSMITH_WRITE` is set, otherwise holds the file to it.
-fn current(file: &str, text: &str) {
+pub fn current(file: &str, text: &str) {
     let path = crate::spaces::root().join(file);
     if std::env::var_os("BLOCKSMITH_WRITE").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -409,7 +409,7 @@ fn current(file: &str, text: &str) {
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         there == text,
-        "{file} is not what the lists of ops and blocks say: write it with BLOCKSMITH_WRITE=1 cargo test"
+        "{file} is not what the program says: write it with BLOCKSMITH_WRITE=1 cargo test"
     );
 }
 

@@ -12,7 +12,11 @@ pub fn root() -> PathBuf {
 /// Shipped spaces and reference networks: everything but the schema and the index.
 pub fn shipped() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in ["search_spaces", "search_spaces/reference"] {
+    for folder in [
+        "search_spaces",
+        "search_spaces/reference",
+        "search_spaces/guidelines",
+    ] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_str().unwrap().to_owned();
