@@ -35,6 +35,7 @@ fn device(name: &str, rules: FuseRules) -> DeviceModel {
             seen: None,
             latency_s: rates,
             energy_j: Some(rates),
+            host_s: 0.0,
         };
         (*kind, rates)
     };

@@ -422,6 +422,7 @@ impl Fitted {
                     seen: None,
                     latency_s: Rates::from_array(self.latency.rates[i].map(short)),
                     energy_j: None,
+                    host_s: 0.0,
                 };
                 (*kind, profile)
             })
@@ -440,6 +441,7 @@ impl Fitted {
                 seen: Some(seen),
                 latency_s: shorten(self.latency.rates[i]),
                 energy_j: self.energy.as_ref().map(|e| shorten(e.rates[i])),
+                host_s: 0.0,
             };
             Some((*kind, profile))
         });

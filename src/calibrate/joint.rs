@@ -53,6 +53,14 @@ impl Columns {
         Self::named(prior, |kind, rate| format!("{kind}.{rate}"))
     }
 
+    /// The first rate of each.
+    pub fn leaders(&self) -> Vec<Cell> {
+        self.cells
+            .iter()
+            .map(|c| c.first().copied().flatten())
+            .collect()
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.cells.len()

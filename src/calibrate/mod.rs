@@ -14,6 +14,8 @@ pub mod error;
 pub mod few;
 pub mod fit;
 pub mod gpu;
+pub mod help;
+pub mod hosted;
 pub mod interval;
 pub mod joint;
 pub mod lbfgs;

@@ -117,7 +117,7 @@ pub fn samples(
 }
 
 /// The choices of the shipped space that a cell's string and a task stand for; edges by target node, then source node.
-fn choices(cell: &str, task: &str) -> Option<Value> {
+pub(super) fn choices(cell: &str, task: &str) -> Option<Value> {
     let mut found = Map::new();
     for (node, part) in (1..).zip(cell.split('+')) {
         for (source, edge) in part.trim_matches('|').split('|').enumerate() {

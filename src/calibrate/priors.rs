@@ -240,3 +240,25 @@ pub fn gpu() -> RateTable {
     }
     table
 }
+
+/// Seconds on a GPU of some years ago in single precision, a few microseconds between kernels.
+pub fn gpu_fp32() -> RateTable {
+    use KernelKind::*;
+    const PS: f64 = 1e-12;
+    let mut table = RateTable::zero();
+    for kind in KernelKind::ALL {
+        // mac, edge, in, out, spilled, weight, launch, unpacked, all in ps
+        let rates: [f64; Rates::COUNT] = match kind {
+            ConvFirst | Conv1x1 | Conv3x3 | Conv3x3Strided | ConvOther | Grouped1x1 | Grouped => {
+                [0.3, 0.0, 8.0, 8.0, 0.0, 0.0, 4e6, 0.0]
+            }
+            Depthwise3x3 | Depthwise3x3Strided | DepthwiseOther => {
+                [1.0, 0.0, 8.0, 8.0, 0.0, 0.0, 4e6, 0.0]
+            }
+            Linear => [0.3, 0.0, 8.0, 8.0, 0.0, 8.0, 4e6, 0.0],
+            _ => [0.0, 0.0, 8.0, 8.0, 0.0, 0.0, 4e6, 0.0],
+        };
+        table.rates[kind.index()] = rates.map(|r| r * PS);
+    }
+    table
+}

@@ -301,6 +301,7 @@ impl About<'_> {
             law: self.law,
             cache_elems: self.cache_elems,
             latency_constant_s: short(fitted.latency.constant),
+            host_constant_s: None,
             energy_constant_j: fitted.energy.as_ref().map(|e| short(e.constant)),
             latency_range_s: Some(fitted.range_s),
             kernels,

@@ -104,6 +104,7 @@ pub fn fill(
             seen: None,
             latency_s: Rates::from_array(rates.map(short)),
             energy_j: power.map(|watts| Rates::from_array(rates.map(|r| short(r * watts)))),
+            host_s: own.host_s,
         };
         kinds.insert(kind, profile);
     }

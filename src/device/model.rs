@@ -89,6 +89,8 @@ pub struct Fast {
 pub struct Sum {
     /// Time of the covered kernels, in 1e-15 s.
     pub time: u64,
+    /// Time to issue them.
+    pub host: u64,
     /// Their energy, in 1e-15 J.
     pub energy: u64,
     /// Kernels that the profile has no rates for.
@@ -103,10 +105,11 @@ pub struct Sum {
 const FEMTO: f64 = 1e15;
 
 impl Sum {
-    fn covered(seconds: f64, joules: f64) -> Self {
+    fn covered(seconds: f64, host: f64, joules: f64) -> Self {
         // a float cast stops at the ends of its target; a negative cost, which no profile has, is none
         Self {
             time: (seconds * FEMTO + 0.5) as u64,
+            host: (host * FEMTO + 0.5) as u64,
             energy: (joules * FEMTO + 0.5) as u64,
             ..Self::default()
         }
@@ -119,6 +122,7 @@ impl Sum {
     pub fn without(self, part: Self) -> Option<Self> {
         Some(Self {
             time: self.time.checked_sub(part.time)?,
+            host: self.host.checked_sub(part.host)?,
             energy: self.energy.checked_sub(part.energy)?,
             uncovered_kernels: self.uncovered_kernels.checked_sub(part.uncovered_kernels)?,
             uncovered_macs: self.uncovered_macs.checked_sub(part.uncovered_macs)?,
@@ -130,6 +134,7 @@ impl Sum {
 impl std::ops::AddAssign for Sum {
     fn add_assign(&mut self, more: Self) {
         self.time = self.time.saturating_add(more.time);
+        self.host = self.host.saturating_add(more.host);
         self.energy = self.energy.saturating_add(more.energy);
         self.uncovered_kernels = self
             .uncovered_kernels
@@ -156,6 +161,7 @@ struct Row {
     transferred: bool,
     latency: [f64; Rates::COUNT],
     energy: [f64; Rates::COUNT],
+    host: f64,
     max_macs: f64,
     max_elems: f64,
 }
@@ -284,6 +290,7 @@ impl DeviceModel {
         let fast = self.predict_fast(kernels, batch)?;
         let n = f64::from(batch);
         let mut classes = [[0.0f64; 2]; 4];
+        let mut issued = 0.0;
         let (mut launches, mut transferred, mut far) = ([0.0f64; 2], 0.0, 0.0);
         let mut uncovered = Vec::new();
         let (mut work, mut uncovered_work) = (0.0, 0.0);
@@ -303,6 +310,7 @@ impl DeviceModel {
             let launch = [row.latency, row.energy].map(|r| r[LAUNCH] * units[LAUNCH]);
             class[0] += time - launch[0];
             class[1] += joules - launch[1];
+            issued += row.host * units[LAUNCH];
             launches[0] += launch[0];
             launches[1] += launch[1];
             if row.transferred {
@@ -320,13 +328,16 @@ impl DeviceModel {
             latency: Seconds(time * factor),
             energy: constant.map(|_| Joules(joules)),
         };
+        // the device waits for what is not yet issued
+        let busy = classes.iter().map(|c| c[0]).sum::<f64>() + launches[0];
+        let wait = self.wait(busy, issued);
         let by_class = ByClass {
             conv: cost(classes[WorkClass::Conv as usize]),
             depthwise: cost(classes[WorkClass::Depthwise as usize]),
             data_movement: cost(classes[WorkClass::DataMovement as usize]),
             element_wise: cost(classes[WorkClass::ElementWise as usize]),
             overhead: cost([
-                launches[0] + self.profile.latency_constant_s,
+                launches[0] + self.profile.latency_constant_s + wait,
                 launches[1] + constant.unwrap_or(0.0),
             ]),
         };
@@ -395,7 +406,8 @@ impl DeviceModel {
             let row = self.row(kernel);
             sum += if row.covered {
                 let units = self.law.work(kernel, n, self.cache_elems);
-                Sum::covered(dot(&row.latency, &units), dot(&row.energy, &units))
+                let (time, joules) = (dot(&row.latency, &units), dot(&row.energy, &units));
+                Sum::covered(time, row.host * units[LAUNCH], joules)
             } else {
                 Sum {
                     uncovered_kernels: 1,
@@ -411,12 +423,21 @@ impl DeviceModel {
     pub fn total(&self, sum: Sum) -> Fast {
         let constant = self.profile.energy_constant_j;
         let time = sum.time as f64 / FEMTO + self.profile.latency_constant_s;
+        let host = self.profile.host_constant_s;
+        let host = host.map_or(0.0, |c| sum.host as f64 / FEMTO + c);
+        let time = time.max(host);
         Fast {
             latency: Seconds(time * self.factor(sum.signature)),
             energy: constant.map(|joules| Joules(sum.energy as f64 / FEMTO + joules)),
             uncovered_kernels: sum.uncovered_kernels,
             uncovered_macs: sum.uncovered_macs,
         }
+    }
+
+    /// Time that a device busy for so long stands still, where issuing takes that long.
+    fn wait(&self, busy: f64, issued: f64) -> f64 {
+        let host = self.profile.host_constant_s.map_or(0.0, |c| issued + c);
+        (host - busy - self.profile.latency_constant_s).max(0.0)
     }
 
     fn known_factor(&self, kernels: &[Kernel]) -> f64 {
@@ -437,16 +458,26 @@ impl DeviceModel {
         let n = f64::from(batch);
         let factor = self.known_factor(kernels);
         let energy = |joules: f64| self.profile.energy_constant_j.map(|_| Joules(joules));
+        let work = |kernel: &Kernel| (self.row(kernel), self.law.work(kernel, n, self.cache_elems));
+        let (mut busy, mut issued) = (0.0, 0.0);
+        if self.profile.host_constant_s.is_some() {
+            for (row, units) in kernels.iter().map(work) {
+                busy += dot(&row.latency, &units);
+                issued += row.host * units[LAUNCH];
+            }
+        }
+        // a kernel's part of the wait is its part of the issuing
+        let wait = self.wait(busy, issued) / issued.max(f64::MIN_POSITIVE);
         let explained = kernels.iter().map(|kernel| {
-            let row = self.row(kernel);
-            let units = self.law.work(kernel, n, self.cache_elems);
+            let (row, units) = work(kernel);
+            let wait = wait * row.host * units[LAUNCH];
             KernelCost {
                 cost: row.covered.then(|| Cost {
-                    latency: Seconds(dot(&row.latency, &units) * factor),
+                    latency: Seconds((dot(&row.latency, &units) + wait) * factor),
                     energy: energy(dot(&row.energy, &units)),
                 }),
                 launch: Cost {
-                    latency: Seconds(row.latency[LAUNCH] * units[LAUNCH] * factor),
+                    latency: Seconds((row.latency[LAUNCH] * units[LAUNCH] + wait) * factor),
                     energy: energy(row.energy[LAUNCH] * units[LAUNCH]),
                 },
                 transferred: row.transferred,
@@ -463,6 +494,7 @@ impl Row {
             transferred: matches!(rates.support, Support::Transferred { .. }),
             latency: rates.latency_s.to_array(),
             energy: rates.energy_j.unwrap_or_default().to_array(),
+            host: rates.host_s,
             max_macs: rates.seen.map_or(f64::INFINITY, |s| s.max_macs as f64),
             max_elems: rates.seen.map_or(f64::INFINITY, |s| s.max_elems as f64),
         }

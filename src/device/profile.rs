@@ -42,6 +42,10 @@ pub struct Profile {
     pub cache_elems: Option<f64>,
     /// Seconds a run takes beside its kernels.
     pub latency_constant_s: f64,
+    /// Seconds the processor takes to issue a run beside its launches. It and the device work at the same time and the
+    /// slower one decides; left out where the profile does not tell them apart.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host_constant_s: Option<f64>,
     /// Joules a run takes beside its kernels; `null` where energy was not measured.
     pub energy_constant_j: Option<f64>,
     /// Shortest and longest time of one sample that the fit saw; `null` where the file does not say.
@@ -169,6 +173,14 @@ pub struct KindProfile {
     pub latency_s: Rates,
     /// Joules for each unit of work; `null` where energy was not measured.
     pub energy_j: Option<Rates>,
+    /// Seconds that the processor takes to issue a launch, while the device works; left out where it never is the slower.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub host_s: f64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // what serde calls
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// What a fit saw of a kind.
@@ -310,6 +322,7 @@ impl Profile {
             }
         };
         number("latency_constant_s", self.latency_constant_s)?;
+        number("host_constant_s", self.host_constant_s.unwrap_or(0.0))?;
         number("energy_constant_j", self.energy_constant_j.unwrap_or(0.0))?;
         number("cache_elems", self.cache_elems.unwrap_or(0.0))?;
         number("interval.latency_log", self.interval.latency_log)?;
@@ -333,6 +346,7 @@ impl Profile {
                 let kind = kind.name();
                 return Err(DeviceErrorKind::EnergyMissing { kind });
             }
+            number(&format!("{}.host_s", kind.name()), rates.host_s)?;
             let energy = rates.energy_j.unwrap_or_default().to_array();
             let all = rates.latency_s.to_array().into_iter().chain(energy);
             for (name, rate) in Rates::NAMES.iter().cycle().zip(all) {

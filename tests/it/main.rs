@@ -13,6 +13,7 @@ mod families;
 mod floors;
 mod fuse;
 mod graph;
+mod help;
 mod hostile;
 mod library;
 mod naive;

@@ -46,6 +46,8 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
         law: Law::PLAIN,
         cache_elems: None,
         latency_constant_s: 1e-5,
+        // the slower half of networks wait for the device, the others for the processor
+        host_constant_s: Some(2e-5),
         energy_constant_j: Some(1e-5),
         latency_range_s: None,
         known: Vec::new(),
@@ -56,6 +58,7 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
                     seen: None,
                     latency_s: rates(slow),
                     energy_j: Some(rates(2.0 / slow)),
+                    host_s: 2e-5,
                 };
                 (kind, rates)
             })

@@ -1,0 +1,409 @@
+//! Devices that a processor feeds, fitted to times of any batch.
+//!
+//! PyTorch issues launches one by one while the GPU works them off: a run takes as long as the slower of the two. So at
+//! batch 1 the time is that of issuing, whatever the kernels do, and at batch 64 that of the kernels. Both sides are linear in
+//! what [`joint`](super::joint) calls columns, and their logarithms are fitted: what is common to all devices, each device's
+//! two speeds, and a little of its own.
+//!
+//! Invariant: the kernels' side of a row and the issuing side never share a column.
+
+use super::joint::{self, Columns};
+use super::lbfgs::minimise;
+use super::priors::{self, RateTable, Work};
+use super::sample::Sample;
+use crate::base::stats::median;
+use crate::device::{Law, Profile, Rates};
+use crate::fuse::{Kernel, KernelKind, WorkClass};
+
+/// How sharply the slower side decides while rates are looked for; predictions take the slower side itself.
+const SHARP: f64 = 40.0;
+
+/// Seconds to issue a launch before any data, and a run beside its launches.
+const ISSUE: f64 = 40e-6;
+const ISSUE_RUN: f64 = 500e-6;
+
+/// How sure one is of what.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Belief {
+    /// Spread of log errors of good rows.
+    pub noise: f64,
+    /// Log errors beyond this count linearly.
+    pub huber: f64,
+    /// Spread of what is common, around the likely rates.
+    pub common: f64,
+    /// Spread of what the columns of one class of work share.
+    pub class: f64,
+    /// Spread of each column by itself.
+    pub own: f64,
+    /// Rounds of the fit.
+    pub rounds: usize,
+}
+
+impl Belief {
+    /// Of many rows: some are far off, as a processor at batch 1 is now and then busy elsewhere.
+    pub const MANY: Belief = Belief {
+        noise: 0.03,
+        huber: 0.05,
+        common: 1.5,
+        class: 0.5,
+        own: 0.5,
+        rounds: 200,
+    };
+
+    /// Of some twenty rows, beside a known device. So near to least absolute errors that a few bad rows do no harm.
+    pub const FEW: Belief = Belief {
+        noise: 0.01,
+        huber: 0.015,
+        own: 0.3,
+        ..Belief::MANY
+    };
+}
+
+/// Rates of both sides.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hosted {
+    /// Of the kernels, in seconds.
+    pub device: RateTable,
+    /// Of issuing a launch, by [`KernelKind::index`].
+    pub launch: [f64; KernelKind::COUNT],
+    /// Of issuing a run beside its launches.
+    pub run: f64,
+}
+
+impl Hosted {
+    /// Seconds before any data: large GPUs in single precision.
+    pub fn likely() -> Self {
+        Self {
+            device: priors::gpu_fp32(),
+            launch: [ISSUE; KernelKind::COUNT],
+            run: ISSUE_RUN,
+        }
+    }
+
+    /// Those of a profile; `None` where it does not tell the sides apart.
+    pub fn of(profile: &Profile) -> Option<Self> {
+        let run = profile.host_constant_s?;
+        let mut launch = [0.0; KernelKind::COUNT];
+        for (kind, rates) in &profile.kernels {
+            launch[kind.index()] = rates.host_s;
+        }
+        let device = super::few::rates_of(profile);
+        Some(Self {
+            device,
+            launch,
+            run,
+        })
+    }
+
+    /// Seconds of a run.
+    pub fn predict(&self, sample: &Sample) -> f64 {
+        let work = work(&sample.kernels, sample.batch);
+        let launches = sample.kernels.iter();
+        let issued: f64 = launches.map(|k| self.launch[k.kind.index()]).sum();
+        self.device.cost(&work).max(self.run + issued)
+    }
+}
+
+fn work(kernels: &[Kernel], batch: u32) -> Work {
+    Work::of(kernels, batch, f64::INFINITY, &Law::PLAIN)
+}
+
+/// The unknowns around some rates.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    around: Hosted,
+    columns: Columns,
+    /// Of the columns of the device: which class's they are.
+    classes: Vec<usize>,
+}
+
+/// Both speeds and the classes, that columns share.
+const SHARED: usize = 2 + CLASSES;
+
+/// Dense convolutions, depthwise ones, the rest, launches.
+const CLASSES: usize = 4;
+
+/// One measured network.
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// Which device.
+    pub device: usize,
+    costs: Vec<f64>,
+    log: f64,
+}
+
+impl Frame {
+    /// Around these rates.
+    pub fn new(around: Hosted) -> Self {
+        let name = |kind: usize, rate: usize| match rate {
+            Rates::LAUNCH => "launch".to_owned(),
+            _ => format!("{kind}.{rate}"),
+        };
+        let columns = Columns::named(around.device.clone(), name);
+        let class = |cell: &joint::Cell| match cell {
+            Some((_, Rates::LAUNCH)) | None => 3,
+            Some((kind, _)) => match KernelKind::ALL[*kind].class() {
+                WorkClass::Conv => 0,
+                WorkClass::Depthwise => 1,
+                WorkClass::ElementWise | WorkClass::DataMovement => 2,
+            },
+        };
+        let classes = columns.leaders().iter().map(class).collect();
+        Self {
+            around,
+            columns,
+            classes,
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.columns.len() + KernelKind::COUNT + 1
+    }
+
+    /// A network as the fit takes it.
+    pub fn row(&self, sample: &Sample, device: usize) -> Row {
+        let mut costs = self.columns.costs(&work(&sample.kernels, sample.batch));
+        let first = costs.len();
+        costs.resize(self.len(), 0.0);
+        for kernel in sample.kernels.iter() {
+            let kind = kernel.kind.index();
+            costs[first + kind] += self.around.launch[kind];
+        }
+        costs[first + KernelKind::COUNT] = self.around.run;
+        Row {
+            device,
+            costs,
+            log: sample.latency_s.ln(),
+        }
+    }
+
+    /// The rates with these logarithms of column factors.
+    fn rates(&self, logs: &[f64]) -> Hosted {
+        let (device, host) = logs.split_at(self.columns.len());
+        let mut launch = self.around.launch;
+        for (rate, log) in launch.iter_mut().zip(host) {
+            *rate *= log.exp();
+        }
+        let run = self.around.run * host.last().map_or(1.0, |l| l.exp());
+        Hosted {
+            device: self.columns.table(device),
+            launch,
+            run,
+        }
+    }
+
+    /// What a column takes part in: its side's speed and, on the device, its class.
+    fn shared(&self, column: usize) -> [Option<usize>; 2] {
+        match self.classes.get(column) {
+            Some(class) => [Some(0), Some(2 + class)],
+            None => [Some(1), None],
+        }
+    }
+
+    /// The rates of several devices fitted at once.
+    pub fn fit(&self, rows: &[Row], devices: usize, belief: &Belief) -> Vec<Hosted> {
+        let k = self.len();
+        let x = self.minimise(rows, devices, belief);
+        let logs = (0..devices).map(|d| self.logs(&x, d, k));
+        logs.map(|l| self.rates(&l)).collect()
+    }
+
+    /// The rates of one device from some networks.
+    pub fn adapt(&self, rows: &[Row], belief: &Belief) -> Hosted {
+        // nothing is common to several: what is around is all that is known
+        let alone = Belief {
+            common: 1e-6,
+            ..*belief
+        };
+        let mut fitted = self.fit(rows, 1, &alone);
+        fitted.pop().unwrap_or_else(|| self.around.clone())
+    }
+
+    /// Unknowns in order: common to all, then for each device what its columns share and each column's own.
+    fn logs(&self, x: &[f64], device: usize, k: usize) -> Vec<f64> {
+        let of = &x[k + device * (SHARED + k)..];
+        let log = |c: usize| {
+            let shared = self.shared(c).into_iter().flatten();
+            let log = x[c] + of[SHARED + c] + shared.map(|s| of[s]).sum::<f64>();
+            log.clamp(-30.0, 30.0)
+        };
+        (0..k).map(log).collect()
+    }
+
+    fn minimise(&self, rows: &[Row], devices: usize, belief: &Belief) -> Vec<f64> {
+        let (k, first) = (self.len(), self.columns.len());
+        let mut x = vec![0.0; k + devices * (SHARED + k)];
+        for device in 0..devices {
+            let of = rows.iter().filter(|r| r.device == device);
+            let misses: Vec<f64> = of.map(|r| r.log - log_of(r, first)).collect();
+            let speed = median(&misses).unwrap_or(0.0);
+            let at = k + device * (SHARED + k);
+            x[at] = speed;
+            x[at + 1] = speed;
+        }
+        let spreads = {
+            let mut one = vec![belief.own; SHARED + k];
+            one[..2].fill(3.0);
+            one[2..SHARED].fill(belief.class);
+            let mut all = vec![belief.common; k];
+            all.extend((0..devices).flat_map(|_| one.iter().copied()));
+            all
+        };
+        let slope = |x: &[f64], g: &mut [f64]| -> f64 {
+            let mut value = 0.0;
+            for ((g, x), sd) in g.iter_mut().zip(x).zip(&spreads) {
+                *g = x / (sd * sd);
+                value += 0.5 * x * *g;
+            }
+            let factors: Vec<Vec<f64>> = (0..devices)
+                .map(|d| self.logs(x, d, k).iter().map(|l| l.exp()).collect())
+                .collect();
+            let mut pushes = vec![vec![0.0; k]; devices];
+            for row in rows {
+                let factors = &factors[row.device];
+                let scaled = |c: &[f64], f: &[f64]| c.iter().zip(f).map(|(c, f)| c * f).sum();
+                let (device, host): (f64, f64) = (
+                    scaled(&row.costs[..first], &factors[..first]),
+                    scaled(&row.costs[first..], &factors[first..]),
+                );
+                let (log, parts) = slower(device, host);
+                let miss = (log - row.log) / belief.huber;
+                let root = (1.0 + miss * miss).sqrt();
+                let weight = (belief.huber / belief.noise).powi(2);
+                value += weight * (root - 1.0);
+                let push = weight * miss / root / belief.huber;
+                for (c, to) in pushes[row.device].iter_mut().enumerate() {
+                    let (side, sum) = if c < first {
+                        (parts[0], device)
+                    } else {
+                        (parts[1], host)
+                    };
+                    *to += push * side * row.costs[c] * factors[c] / sum;
+                }
+            }
+            for (device, pushes) in pushes.iter().enumerate() {
+                let at = k + device * (SHARED + k);
+                for (c, push) in pushes.iter().enumerate() {
+                    g[c] += push;
+                    g[at + SHARED + c] += push;
+                    for shared in self.shared(c).into_iter().flatten() {
+                        g[at + shared] += push;
+                    }
+                }
+            }
+            value
+        };
+        minimise(x, belief.rounds, slope)
+    }
+}
+
+/// Logarithm of the smoothed slower side, and how much each side decides.
+fn slower(device: f64, host: f64) -> (f64, [f64; 2]) {
+    let most = device.max(host).max(f64::MIN_POSITIVE);
+    let parts = [device, host].map(|s| (s / most).powf(SHARP));
+    let sum: f64 = parts.iter().sum();
+    (most.ln() + sum.ln() / SHARP, parts.map(|p| p / sum))
+}
+
+/// The same of a row at factors of 1.
+fn log_of(row: &Row, first: usize) -> f64 {
+    let (device, host) = row.costs.split_at(first);
+    slower(device.iter().sum(), host.iter().sum()).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Belief, Frame, Hosted};
+    use crate::calibrate::sample::Sample;
+    use crate::fuse::{Kernel, KernelKind, Window};
+    use crate::ir::Shape;
+    use std::sync::Arc;
+
+    fn kernel(kind: KernelKind, macs: u64, elems: u64) -> Kernel {
+        let map = Shape::Map { c: 8, h: 8, w: 8 };
+        Kernel {
+            kind,
+            input: map,
+            output: map,
+            window: Window::default(),
+            macs,
+            elems_in: elems,
+            elems_out: elems,
+            weights: 0,
+            act: None,
+            fused_norm: false,
+            fused_add: false,
+        }
+    }
+
+    /// Networks of two kinds in different numbers and sizes; few of them at batch 1, where issuing decides.
+    fn samples(truth: &Hosted, wanted: std::ops::Range<u64>) -> Vec<Sample> {
+        let one = |i: u64| {
+            let mut kernels = vec![kernel(KernelKind::Conv1x1, 2_000_000 * (1 + i % 5), 9_000); 4];
+            kernels.extend(vec![
+                kernel(KernelKind::Act, 0, 30_000 + 9_000 * (i % 7));
+                1 + (i % 9) as usize
+            ]);
+            let mut sample = Sample {
+                network: i.to_string(),
+                group: i.to_string(),
+                kernels: Arc::from(kernels),
+                batch: if i.is_multiple_of(2) { 1 } else { 64 },
+                latency_s: 0.0,
+                energy_j: None,
+            };
+            sample.latency_s = truth.predict(&sample);
+            sample
+        };
+        wanted.map(one).collect()
+    }
+
+    fn truth() -> Hosted {
+        let mut truth = Hosted::likely();
+        truth.run = 3e-4;
+        truth.launch[KernelKind::Conv1x1.index()] = 9e-5;
+        truth.launch[KernelKind::Act.index()] = 2e-5;
+        truth.device = truth.device.scaled(0.4);
+        truth.device.rates[KernelKind::Act.index()][3] *= 1.6;
+        truth
+    }
+
+    fn worst(rates: &Hosted, samples: &[Sample]) -> f64 {
+        let miss = |s: &Sample| (rates.predict(s) / s.latency_s - 1.0).abs();
+        samples.iter().map(miss).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn both_sides_are_found() {
+        let truth = truth();
+        let frame = Frame::new(Hosted::likely());
+        let rows: Vec<_> = samples(&truth, 0..60)
+            .iter()
+            .map(|s| frame.row(s, 0))
+            .collect();
+        let fitted = frame.fit(&rows, 1, &Belief::MANY);
+        let other = samples(&truth, 60..200);
+        assert!(worst(&Hosted::likely(), &other) > 0.5);
+        assert!(
+            worst(&fitted[0], &other) < 0.02,
+            "{}",
+            worst(&fitted[0], &other)
+        );
+    }
+
+    #[test]
+    fn a_bad_row_among_ten_does_no_harm() {
+        let truth = truth();
+        let mut near = truth.clone();
+        near.device = near.device.scaled(1.5);
+        near.launch.iter_mut().for_each(|l| *l *= 0.8);
+        let frame = Frame::new(near);
+        let mut some = samples(&truth, 0..20);
+        some[4].latency_s *= 1.3;
+        some[5].latency_s *= 1.3;
+        let rows: Vec<_> = some.iter().map(|s| frame.row(s, 0)).collect();
+        let fitted = frame.adapt(&rows, &Belief::FEW);
+        let other = samples(&truth, 60..200);
+        assert!(worst(&fitted, &other) < 0.03, "{}", worst(&fitted, &other));
+    }
+}

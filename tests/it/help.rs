@@ -1,0 +1,123 @@
+//! The spaces of the HELP tables: their networks have the sizes of independent PyTorch builds.
+
+use crate::spaces::{load, root};
+use blocksmith::blocks::Names;
+use blocksmith::calibrate::help::{fbnet_choices, ofa_choices};
+use blocksmith::cost::{Scratch, Totals};
+use serde_json::Value;
+
+fn counts(file: &str, choices: &Value) -> (u64, u64) {
+    let (space, program) = load(&root().join("search_spaces").join(file));
+    let assignment = space.assignment_from_json(choices).unwrap();
+    let graph = program.lower(&assignment, Names::On).unwrap();
+    let t = Totals::of(&graph, &mut Scratch::default()).unwrap();
+    (t.params, t.macs)
+}
+
+/// Counted by hooks on modules written after the once-for-all release (`OFAMobileNetV3`), not after the document.
+#[test]
+fn once_for_all_networks_have_their_size() {
+    let equal = |k: i64, e: i64, d: i64| {
+        serde_json::json!({"ks": vec![k; 20], "e": vec![e; 20], "d": vec![d; 5]}).to_string()
+    };
+    let mixed = r#"{"ks": [7, 3, 5, 3, 3, 7, 3, 7, 3, 7, 3, 7, 3, 7, 7, 3, 5, 5, 7, 3],
+        "e": [4, 6, 3, 4, 4, 4, 4, 6, 3, 6, 6, 4, 4, 6, 6, 4, 3, 6, 6, 4], "d": [2, 3, 4, 3, 4]}"#;
+    for (code, side, width, wanted) in [
+        (equal(3, 3, 2), 128, 1.0, (3_410_792, 41_476_224)),
+        (equal(7, 6, 4), 224, 1.2, (10_701_632, 843_101_040)),
+        (mixed.to_owned(), 136, 1.0, (6_166_880, 129_940_136)),
+        (mixed.to_owned(), 136, 1.2, (8_563_984, 194_332_104)),
+    ] {
+        let choices = ofa_choices(&code, side, width).unwrap();
+        assert_eq!(
+            counts("ofa_mobilenet_v3.json", &choices),
+            wanted,
+            "{side} {width}"
+        );
+    }
+    assert!(ofa_choices(&equal(3, 3, 2).replace("[2", "[9, 2"), 128, 1.0).is_none());
+}
+
+/// Counted the same way, after the description of HW-NAS-Bench's FBNet.
+#[test]
+fn fbnets_have_their_size() {
+    let names = [
+        "k3_e1", "k3_e1_g2", "k3_e3", "k3_e6", "k5_e1", "k5_e1_g2", "k5_e3", "k5_e6", "skip",
+    ];
+    let mixed: Vec<&str> = names.iter().copied().cycle().take(22).collect();
+    for (code, wanted) in [
+        (vec!["skip"; 22], (780_660, 11_608_960)),
+        (vec!["k3_e1_g2"; 22], (940_084, 21_051_008)),
+        (vec!["k5_e6"; 22], (3_749_652, 160_926_080)),
+        (mixed, (2_048_740, 70_314_496)),
+    ] {
+        let code = serde_json::to_string(&code).unwrap();
+        let choices = fbnet_choices(&code).unwrap();
+        assert_eq!(counts("fbnet_cifar.json", &choices), wanted, "{code}");
+    }
+    assert!(fbnet_choices(r#"["skip"]"#).is_none());
+    assert!(fbnet_choices("{}").is_none());
+}
+
+/// Issuing takes 100 us and 40 us a launch, the device 5 us and 1 ns an element, so n additions of 10,000 elements and 20,000
+/// read are 100 + 40 n against 5 + 30 n.
+#[test]
+fn the_slower_side_decides() {
+    use blocksmith::device::{BUILT_IN, DeviceModel, KindProfile, Profile, Rates, Support};
+    use blocksmith::fuse::{Kernel, KernelKind, Window};
+    use blocksmith::ir::Shape;
+    let mut profile = Profile::parse(BUILT_IN[0].text, "test").unwrap();
+    profile.energy_constant_j = None;
+    profile.cache_elems = None;
+    profile.latency_constant_s = 5e-6;
+    profile.host_constant_s = Some(1e-4);
+    let rates = KindProfile {
+        support: Support::Fitted,
+        seen: None,
+        latency_s: Rates {
+            per_elem_in: 1e-9,
+            per_elem_out: 1e-9,
+            ..Rates::default()
+        },
+        energy_j: None,
+        host_s: 4e-5,
+    };
+    profile.kernels = [(KernelKind::Add, rates)].into();
+    let again = Profile::parse(&profile.to_json(), "again").unwrap();
+    assert_eq!(again, profile);
+    let model = DeviceModel::new(again);
+    let map = Shape::Map {
+        c: 1,
+        h: 100,
+        w: 100,
+    };
+    let add = Kernel {
+        kind: KernelKind::Add,
+        input: map,
+        output: map,
+        window: Window::default(),
+        macs: 0,
+        elems_in: 20_000,
+        elems_out: 10_000,
+        weights: 0,
+        act: None,
+        fused_norm: false,
+        fused_add: false,
+    };
+    for (n, batch, wanted) in [(3, 1, 220e-6), (3, 4, 365e-6), (1, 100, 3005e-6)] {
+        let kernels = vec![add; n];
+        let all = model.predict(&kernels, batch).unwrap();
+        assert!(
+            (all.latency.0 / wanted - 1.0).abs() < 1e-9,
+            "{n} {batch} {all:?}"
+        );
+        let busy = 30e-6 * n as f64 * f64::from(batch);
+        let classes = all.by_class;
+        assert!((classes.element_wise.latency.0 / busy - 1.0).abs() < 1e-9);
+        // the rest is waiting
+        assert!((classes.overhead.latency.0 / (wanted - busy) - 1.0).abs() < 1e-9);
+        let each = model.explain(&kernels, batch).unwrap();
+        let sum: f64 = each.iter().map(|k| k.cost.unwrap().latency.0).sum();
+        assert!((sum / (wanted - 5e-6) - 1.0).abs() < 1e-9);
+    }
+}
