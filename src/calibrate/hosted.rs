@@ -18,6 +18,9 @@ use crate::fuse::{Kernel, KernelKind, WorkClass};
 /// How sharply the slower side decides while rates are looked for; predictions take the slower side itself.
 const SHARP: f64 = 40.0;
 
+/// Spread of the logarithm of a device's two speeds.
+const SPEED: f64 = 3.0;
+
 /// Seconds to issue a launch before any data, and a run beside its launches.
 const ISSUE: f64 = 40e-6;
 const ISSUE_RUN: f64 = 500e-6;
@@ -47,7 +50,7 @@ impl Belief {
         common: 1.5,
         class: 0.5,
         own: 0.5,
-        rounds: 200,
+        rounds: 300,
     };
 
     /// Of some twenty rows, beside a known device. So near to least absolute errors that a few bad rows do no harm.
@@ -57,6 +60,11 @@ impl Belief {
         own: 0.3,
         ..Belief::MANY
     };
+
+    /// Of what the columns of a device share.
+    fn shared(&self, number: usize) -> f64 {
+        if number < 2 { SPEED } else { self.class }
+    }
 }
 
 /// Rates of both sides.
@@ -202,9 +210,8 @@ impl Frame {
 
     /// The rates of several devices fitted at once.
     pub fn fit(&self, rows: &[Row], devices: usize, belief: &Belief) -> Vec<Hosted> {
-        let k = self.len();
         let x = self.minimise(rows, devices, belief);
-        let logs = (0..devices).map(|d| self.logs(&x, d, k));
+        let logs = (0..devices).map(|d| self.logs(&x, d, belief));
         logs.map(|l| self.rates(&l)).collect()
     }
 
@@ -212,19 +219,22 @@ impl Frame {
     pub fn adapt(&self, rows: &[Row], belief: &Belief) -> Hosted {
         // nothing is common to several: what is around is all that is known
         let alone = Belief {
-            common: 1e-6,
+            common: 0.0,
             ..*belief
         };
         let mut fitted = self.fit(rows, 1, &alone);
         fitted.pop().unwrap_or_else(|| self.around.clone())
     }
 
-    /// Unknowns in order: common to all, then for each device what its columns share and each column's own.
-    fn logs(&self, x: &[f64], device: usize, k: usize) -> Vec<f64> {
+    /// Unknowns, each in units of its spread, in order: common to all, then for each device what its columns share and each
+    /// column's own.
+    fn logs(&self, x: &[f64], device: usize, belief: &Belief) -> Vec<f64> {
+        let k = self.len();
         let of = &x[k + device * (SHARED + k)..];
         let log = |c: usize| {
             let shared = self.shared(c).into_iter().flatten();
-            let log = x[c] + of[SHARED + c] + shared.map(|s| of[s]).sum::<f64>();
+            let shared = shared.map(|s| of[s] * belief.shared(s)).sum::<f64>();
+            let log = x[c] * belief.common + of[SHARED + c] * belief.own + shared;
             log.clamp(-30.0, 30.0)
         };
         (0..k).map(log).collect()
@@ -238,56 +248,27 @@ impl Frame {
             let misses: Vec<f64> = of.map(|r| r.log - log_of(r, first)).collect();
             let speed = median(&misses).unwrap_or(0.0);
             let at = k + device * (SHARED + k);
-            x[at] = speed;
-            x[at + 1] = speed;
+            x[at] = speed / SPEED;
+            x[at + 1] = speed / SPEED;
         }
-        let spreads = {
-            let mut one = vec![belief.own; SHARED + k];
-            one[..2].fill(3.0);
-            one[2..SHARED].fill(belief.class);
-            let mut all = vec![belief.common; k];
-            all.extend((0..devices).flat_map(|_| one.iter().copied()));
-            all
-        };
         let slope = |x: &[f64], g: &mut [f64]| -> f64 {
-            let mut value = 0.0;
-            for ((g, x), sd) in g.iter_mut().zip(x).zip(&spreads) {
-                *g = x / (sd * sd);
-                value += 0.5 * x * *g;
-            }
-            let factors: Vec<Vec<f64>> = (0..devices)
-                .map(|d| self.logs(x, d, k).iter().map(|l| l.exp()).collect())
-                .collect();
+            g.copy_from_slice(x);
+            let mut value = 0.5 * x.iter().map(|x| x * x).sum::<f64>();
             let mut pushes = vec![vec![0.0; k]; devices];
+            let factors: Vec<Vec<f64>> = (0..devices)
+                .map(|d| self.logs(x, d, belief).iter().map(|l| l.exp()).collect())
+                .collect();
             for row in rows {
-                let factors = &factors[row.device];
-                let scaled = |c: &[f64], f: &[f64]| c.iter().zip(f).map(|(c, f)| c * f).sum();
-                let (device, host): (f64, f64) = (
-                    scaled(&row.costs[..first], &factors[..first]),
-                    scaled(&row.costs[first..], &factors[first..]),
-                );
-                let (log, parts) = slower(device, host);
-                let miss = (log - row.log) / belief.huber;
-                let root = (1.0 + miss * miss).sqrt();
-                let weight = (belief.huber / belief.noise).powi(2);
-                value += weight * (root - 1.0);
-                let push = weight * miss / root / belief.huber;
-                for (c, to) in pushes[row.device].iter_mut().enumerate() {
-                    let (side, sum) = if c < first {
-                        (parts[0], device)
-                    } else {
-                        (parts[1], host)
-                    };
-                    *to += push * side * row.costs[c] * factors[c] / sum;
-                }
+                let to = &mut pushes[row.device];
+                value += push(row, first, &factors[row.device], belief, to);
             }
             for (device, pushes) in pushes.iter().enumerate() {
                 let at = k + device * (SHARED + k);
                 for (c, push) in pushes.iter().enumerate() {
-                    g[c] += push;
-                    g[at + SHARED + c] += push;
+                    g[c] += push * belief.common;
+                    g[at + SHARED + c] += push * belief.own;
                     for shared in self.shared(c).into_iter().flatten() {
-                        g[at + shared] += push;
+                        g[at + shared] += push * belief.shared(shared);
                     }
                 }
             }
@@ -295,6 +276,23 @@ impl Frame {
         };
         minimise(x, belief.rounds, slope)
     }
+}
+
+/// What a row's miss costs; adds to `to` how it changes with each logarithm.
+fn push(row: &Row, first: usize, factors: &[f64], belief: &Belief, to: &mut [f64]) -> f64 {
+    let costs: Vec<f64> = row.costs.iter().zip(factors).map(|(c, f)| c * f).collect();
+    let (device, host) = costs.split_at(first);
+    let sums: [f64; 2] = [device.iter().sum(), host.iter().sum()];
+    let (log, parts) = slower(sums[0], sums[1]);
+    let miss = (log - row.log) / belief.huber;
+    let root = (1.0 + miss * miss).sqrt();
+    let weight = (belief.huber / belief.noise).powi(2);
+    let push = weight * miss / root / belief.huber;
+    for (c, (to, cost)) in to.iter_mut().zip(&costs).enumerate() {
+        let side = usize::from(c >= first);
+        *to += push * parts[side] * cost / sums[side].max(f64::MIN_POSITIVE);
+    }
+    weight * (root - 1.0)
 }
 
 /// Logarithm of the smoothed slower side, and how much each side decides.
@@ -339,9 +337,9 @@ mod tests {
     /// Networks of two kinds in different numbers and sizes; few of them at batch 1, where issuing decides.
     fn samples(truth: &Hosted, wanted: std::ops::Range<u64>) -> Vec<Sample> {
         let one = |i: u64| {
-            let mut kernels = vec![kernel(KernelKind::Conv1x1, 2_000_000 * (1 + i % 5), 9_000); 4];
+            let mut kernels = vec![kernel(KernelKind::Conv1x1, 40_000_000 * (1 + i % 5), 90_000); 4];
             kernels.extend(vec![
-                kernel(KernelKind::Act, 0, 30_000 + 9_000 * (i % 7));
+                kernel(KernelKind::Act, 0, 600_000 + 180_000 * (i % 7));
                 1 + (i % 9) as usize
             ]);
             let mut sample = Sample {
