@@ -24,6 +24,9 @@ const OFA: &str = include_str!("../../search_spaces/ofa_mobilenet_v3.json");
 /// than with 1.0: 0.60 against 0.70 % in the middle on the V100 at batch 64, 0.79 against 0.89 % on the RTX 2080 Ti.
 pub const OFA_WIDTH: f64 = 1.2;
 
+/// Networks by space and number.
+pub type Networks = BTreeMap<(String, i64), Arc<[Kernel]>>;
+
 /// A measured network of the tables.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Measured {
@@ -154,8 +157,8 @@ pub fn networks(
     archs: &Table,
     rules: &FuseRules,
     wanted: impl Fn(&str, i64) -> bool,
-) -> Result<BTreeMap<(String, i64), Arc<[Kernel]>>, CalibrateError> {
-    let mut found = BTreeMap::new();
+) -> Result<Networks, CalibrateError> {
+    let mut found = Networks::new();
     let loaded = Loaded::new(NASBENCH)?;
     let (index, like) = (cells.all_ints("arch_idx")?, cells.all_ints("rep_arch_idx")?);
     let constant = cells.all_bools("output_is_constant")?;
