@@ -163,6 +163,16 @@ pub enum TableErrorKind {
         /// The row, from 0.
         row: usize,
     },
+    /// A cell that cannot be.
+    #[error("row {row} holds {got}, expected {expected}")]
+    Value {
+        /// The row, from 0.
+        row: usize,
+        /// What it holds.
+        got: String,
+        /// What it may.
+        expected: String,
+    },
 }
 
 /// Named columns of equal length.
@@ -272,6 +282,24 @@ impl Table {
         }
     }
 
+    /// A column of whole numbers, which may be written as reals, as some tools do where cells are missing.
+    ///
+    /// # Errors
+    /// No such column, another type, or the first number that is not whole.
+    pub fn wholes(&self, name: &str) -> Result<Cow<'_, [Option<i64>]>, TableError> {
+        let cells = match self.column(name)? {
+            Column::Real(cells) => cells,
+            _ => return self.ints(name).map(Cow::Borrowed),
+        };
+        // beyond 2^53 a real does not tell whole numbers apart
+        let whole = |x: f64| x.fract() == 0.0 && x.abs() <= 9_007_199_254_740_992.0;
+        let cell = |(row, x): (usize, &Option<f64>)| match *x {
+            Some(x) if !whole(x) => Err(self.wrong(name, row, &x.to_string(), "a whole number")),
+            x => Ok(x.map(|x| x as i64)),
+        };
+        cells.iter().enumerate().map(cell).collect()
+    }
+
     /// A column of true and false.
     ///
     /// # Errors
@@ -358,6 +386,12 @@ impl Table {
         Ok(())
     }
 
+    /// The error that a cell cannot be what it is.
+    pub fn wrong(&self, column: &str, row: usize, got: &str, expected: &str) -> TableError {
+        let (got, expected) = (got.to_owned(), expected.to_owned());
+        self.error(column, TableErrorKind::Value { row, got, expected })
+    }
+
     fn full<T: Copy>(&self, name: &str, cells: &[Option<T>]) -> Result<Vec<T>, TableError> {
         cells
             .iter()
@@ -429,6 +463,22 @@ mod tests {
         table.write_csv(&mut csv).unwrap();
         let csv = String::from_utf8(csv).unwrap();
         assert_eq!(csv, "n,x,word,flag\n1,,\"a,\"\"b\"\"\",true\n2,0.5,\"\",\n");
+    }
+
+    #[test]
+    fn whole_numbers_may_be_written_as_reals() {
+        let mut table = example();
+        table.push("r", vec![Some(3.0), None]).unwrap();
+        table.push("far", vec![Some(0.0), Some(1e300)]).unwrap();
+        assert_eq!(table.wholes("n").unwrap().as_ref(), [Some(1), Some(2)]);
+        assert_eq!(table.wholes("r").unwrap().as_ref(), [Some(3), None]);
+        let told = |name| table.wholes(name).unwrap_err().to_string();
+        assert_eq!(
+            told("x"),
+            "table t.parquet, column \"x\": row 1 holds 0.5, expected a whole number"
+        );
+        assert!(told("far").contains("row 1 holds 1000000"));
+        assert!(told("word").contains("expected int, got text"));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::calibrate::report::{self, Line};
 use crate::calibrate::{About, Sample, fit_own, own_sample, priors};
 use crate::device::{Law, Profile, Provenance};
 use crate::fuse::FuseRules;
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use serde_json::json;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -217,15 +217,28 @@ fn read_samples(path: &Path, ops: &[PathBuf], rules: &FuseRules) -> Result<Vec<S
         .map_err(input)?;
     let mut samples = Vec::with_capacity(latencies.len());
     for (row, latency_s) in latencies.into_iter().enumerate() {
-        if !(latency_s.is_finite() && latency_s > 0.0) {
-            return Err(input(anyhow!(
-                "{}: row {row}: a latency of {latency_s} s makes no sense",
-                path.display()
+        let sound = |x: f64| x.is_finite() && x > 0.0;
+        if !sound(latency_s) {
+            let expected = "seconds above 0";
+            return Err(input(table.wrong(
+                "latency_s",
+                row,
+                &latency_s.to_string(),
+                expected,
             )));
         }
         let energy = energies
             .as_ref()
             .and_then(|e| e.get(row).copied().flatten());
+        if let Some(e) = energy.filter(|e| !sound(*e)) {
+            let expected = "joules above 0, or nothing";
+            return Err(input(table.wrong(
+                "energy_j",
+                row,
+                &e.to_string(),
+                expected,
+            )));
+        }
         let network = networks.get(row)?;
         samples.push(own_sample(
             &network.name,

@@ -3,22 +3,26 @@
 use super::failure::{Failure, Result};
 use super::files::load;
 use crate::analysis::parquet;
+use crate::base::diag::nearest;
 use crate::base::table::Table;
 use crate::blocks::{Names, Program};
 use crate::calibrate::ops;
 use crate::fuse::{FuseRules, Kernel, fuse};
 use crate::space::Space;
 use anyhow::anyhow;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 type Texts<'a> = &'a [Option<String>];
+type Operators = BTreeMap<String, Arc<[Kernel]>>;
 
 /// The networks of a table's rows.
 pub struct Networks<'a> {
+    table: &'a Table,
     naming: Naming<'a>,
-    batches: Option<&'a [Option<i64>]>,
+    batches: Option<Cow<'a, [Option<i64>]>>,
     batch: u32,
     rules: &'a FuseRules,
     documents: HashMap<String, (Space, Program)>,
@@ -26,9 +30,10 @@ pub struct Networks<'a> {
 
 enum Naming<'a> {
     Ops {
+        column: &'static str,
         names: Texts<'a>,
-        sizes: Option<&'a [Option<i64>]>,
-        kernels: BTreeMap<String, Arc<[Kernel]>>,
+        sizes: Option<Cow<'a, [Option<i64>]>>,
+        kernels: Operators,
     },
     Files {
         arch: Option<Texts<'a>>,
@@ -66,10 +71,10 @@ impl<'a> Networks<'a> {
                 .transpose()
                 .map_err(input)
         };
-        let ints = |name: &str| {
+        let wholes = |name: &str| {
             table
                 .get(name)
-                .map(|_| table.ints(name))
+                .map(|_| table.wholes(name))
                 .transpose()
                 .map_err(input)
         };
@@ -86,20 +91,34 @@ impl<'a> Networks<'a> {
             }
             Naming::Files { arch, space }
         } else {
-            let names = table.texts("network").map_err(input)?;
+            let column = match (table.get("network"), table.get("model")) {
+                (None, Some(_)) => "model",
+                _ => "network",
+            };
+            let names = table.texts(column).map_err(input)?;
             let mut kernels = BTreeMap::new();
             for path in ops_tables {
-                kernels.extend(ops::networks(&parquet::read(path)?).map_err(input)?);
+                for (name, list) in ops::networks(&parquet::read(path)?).map_err(input)? {
+                    if kernels.contains_key(&name) {
+                        let path = path.display();
+                        return Err(input(anyhow!(
+                            "{path} has the network \"{name}\", which an operator table before it has, too"
+                        )));
+                    }
+                    kernels.insert(name, list);
+                }
             }
             Naming::Ops {
+                column,
                 names,
-                sizes: ints("img_size")?,
+                sizes: wholes("img_size")?,
                 kernels,
             }
         };
         Ok(Self {
+            table,
             naming,
-            batches: ints("batch")?,
+            batches: wholes("batch")?,
             batch,
             rules,
             documents: HashMap::new(),
@@ -108,32 +127,30 @@ impl<'a> Networks<'a> {
 
     /// The network of one row.
     pub fn get(&mut self, row: usize) -> Result<Network> {
-        let empty = |what: &str| input(anyhow!("row {row}: {what} is empty"));
-        let batch = match self.batches.and_then(|b| b.get(row).copied().flatten()) {
-            None => self.batch,
-            Some(b) => {
+        let table = self.table;
+        let wrong = |column: &str, got: &str, expected: &str| {
+            input(table.wrong(column, row, got, expected))
+        };
+        let empty = |column: &str| wrong(column, "nothing", "the name of a network");
+        let batch = match self.batches.as_ref().and_then(|b| b.get(row).copied()) {
+            None | Some(None) => self.batch,
+            Some(Some(b)) => {
                 let sound = u32::try_from(b).ok().filter(|b| (1..=65536).contains(b));
-                sound.ok_or_else(|| input(anyhow!("row {row}: a batch of {b} makes no sense")))?
+                sound.ok_or_else(|| wrong("batch", &b.to_string(), "1 to 65536"))?
             }
         };
         let cell = |texts: Texts<'a>| texts.get(row).and_then(|t| t.as_deref());
         let (file, choices) = match &self.naming {
             Naming::Ops {
+                column,
                 names,
                 sizes,
                 kernels,
             } => {
-                let name = cell(names).ok_or_else(|| empty("network"))?;
-                let size = sizes.and_then(|s| s.get(row).copied().flatten());
-                let sized = size.map(|s| format!("{name}@{s}"));
-                let found = sized
-                    .and_then(|s| kernels.get(&s))
-                    .or_else(|| kernels.get(name));
-                let kernels = found.ok_or_else(|| {
-                    input(anyhow!(
-                        "row {row}: no operator table has the network \"{name}\""
-                    ))
-                })?;
+                let name = cell(names).ok_or_else(|| empty(column))?;
+                let size = sizes.as_ref().and_then(|s| s.get(row).copied().flatten());
+                let kernels = named(kernels, name, size)
+                    .map_err(|expected| wrong(column, &format!("\"{name}\""), &expected))?;
                 return Ok(Network {
                     name: name.to_owned(),
                     kernels: Arc::clone(kernels),
@@ -156,9 +173,11 @@ impl<'a> Networks<'a> {
         let Some((space, program)) = self.documents.get(file) else {
             return Err(empty("space"));
         };
-        let invalid = |d| Failure::invalid(&format!("{file}, row {row} of the table"), d);
-        let json = serde_json::from_str(choices.unwrap_or("{}"))
-            .map_err(|e| input(anyhow!("row {row}: `choices` is no JSON: {e}")))?;
+        let invalid = |d| Failure::invalid(&format!("{file}, row {row} of {}", table.name()), d);
+        let json = serde_json::from_str(choices.unwrap_or("{}")).map_err(|e| {
+            let expected = format!("a JSON object of decisions ({e})");
+            wrong("choices", choices.unwrap_or_default(), &expected)
+        })?;
         let assignment = space.assignment_from_json(&json).map_err(invalid)?;
         let graph = program.lower(&assignment, Names::Off).map_err(invalid)?;
         let name = choices.map_or_else(|| file.to_owned(), |c| format!("{file} {c}"));
@@ -167,5 +186,43 @@ impl<'a> Networks<'a> {
             kernels: fuse(&graph, self.rules).list.into(),
             batch,
         })
+    }
+}
+
+/// The kernels of a network that a row calls by name, and by size where it gives one; else what would have been right.
+fn named<'k>(
+    kernels: &'k Operators,
+    name: &str,
+    size: Option<i64>,
+) -> std::result::Result<&'k Arc<[Kernel]>, String> {
+    let exact = size.and_then(|s| kernels.get(&format!("{name}@{s}")));
+    if let Some(found) = exact.or_else(|| kernels.get(name)) {
+        return Ok(found);
+    }
+    let start = format!("{name}@");
+    let sized: Vec<_> = kernels
+        .range(start.clone()..)
+        .map_while(|(key, list)| Some((key.strip_prefix(&start)?, list)))
+        .collect();
+    match (sized.as_slice(), size) {
+        ([], _) => {
+            let known = kernels.keys().map(|k| k.split('@').next().unwrap_or(k));
+            let hint = nearest(name, known);
+            let hint = hint.map_or(String::new(), |near| format!(" (did you mean \"{near}\"?)"));
+            Err(format!("a network of the operator tables{hint}"))
+        }
+        ([(_, only)], None) => Ok(only),
+        (all, asked) => {
+            let sizes: Vec<_> = all.iter().map(|(size, _)| *size).collect();
+            let sizes = sizes.join(", ");
+            Err(match asked {
+                Some(asked) => {
+                    format!(
+                        "with an img_size of {sizes}, which the operator tables have, not {asked}"
+                    )
+                }
+                None => format!("a column img_size beside it: the operator tables have {sizes}"),
+            })
+        }
     }
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 /// Adds predictions to a Parquet table whose rows name networks.
 ///
 /// A row names its network by `arch` (path of an arch), or by `space` (path) and `choices` (JSON object of decisions), or,
-/// with --ops, by `network` (the key of an operator table). A column `batch` overrides --batch. Added columns:
+/// with --ops, by `network` or `model` and, where the operator table has it, `img_size`. A column `batch` overrides --batch. Added columns:
 /// `latency_s, latency_lo_s, latency_hi_s, energy_j, energy_lo_j, energy_hi_j, uncovered_share, transferred_share`;
 /// columns of these names are replaced. Paths in the table are relative to the current folder.
 #[derive(Debug, clap::Args)]

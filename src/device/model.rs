@@ -158,6 +158,8 @@ pub struct KernelCost {
 #[derive(Clone, Copy, Debug, Default)]
 struct Row {
     covered: bool,
+    /// Nothing in the rates tells what multiplications cost beyond one a weight.
+    blind: bool,
     transferred: bool,
     latency: [f64; Rates::COUNT],
     energy: [f64; Rates::COUNT],
@@ -207,7 +209,7 @@ impl DeviceModel {
     pub fn new(profile: Profile) -> Self {
         let mut rows = [Row::default(); KernelKind::COUNT];
         for (kind, rates) in &profile.kernels {
-            rows[kind.index()] = Row::of(rates);
+            rows[kind.index()] = Row::of(*kind, rates);
         }
         let cache_elems = profile.cache_elems.unwrap_or(f64::INFINITY);
         let known = profile.known.iter();
@@ -299,7 +301,7 @@ impl DeviceModel {
             let moved = (kernel.elems_in + kernel.elems_out) as f64;
             let macs = kernel.macs as f64;
             work += macs + moved;
-            if !row.covered {
+            if !row.covers(kernel) {
                 uncovered_work += macs + moved;
                 uncovered.push(kernel.kind);
                 continue;
@@ -404,7 +406,7 @@ impl DeviceModel {
                 sum.signature = sum.signature.wrapping_add(mark(kernel));
             }
             let row = self.row(kernel);
-            sum += if row.covered {
+            sum += if row.covers(kernel) {
                 let units = self.law.work(kernel, n, self.cache_elems);
                 let (time, joules) = (dot(&row.latency, &units), dot(&row.energy, &units));
                 Sum::covered(time, row.host * units[LAUNCH], joules)
@@ -472,7 +474,7 @@ impl DeviceModel {
             let (row, units) = work(kernel);
             let wait = wait * row.host * units[LAUNCH];
             KernelCost {
-                cost: row.covered.then(|| Cost {
+                cost: row.covers(kernel).then(|| Cost {
                     latency: Seconds((dot(&row.latency, &units) + wait) * factor),
                     energy: energy(dot(&row.energy, &units)),
                 }),
@@ -488,9 +490,17 @@ impl DeviceModel {
 }
 
 impl Row {
-    fn of(rates: &KindProfile) -> Self {
+    /// Whether the rates tell what this kernel costs.
+    fn covers(&self, kernel: &Kernel) -> bool {
+        self.covered && !(self.blind && kernel.macs > kernel.weights)
+    }
+
+    fn of(kind: KernelKind, rates: &KindProfile) -> Self {
         Self {
             covered: true,
+            // convolutions have other rates that follow their MACs: elements, ends of rows
+            blind: matches!(kind, KernelKind::Linear | KernelKind::Other)
+                && rates.latency_s.per_mac == 0.0,
             transferred: matches!(rates.support, Support::Transferred { .. }),
             latency: rates.latency_s.to_array(),
             energy: rates.energy_j.unwrap_or_default().to_array(),

@@ -414,11 +414,7 @@ fn guideline_spaces_have_the_papers_counts() {
             "g2_groups",
             json!({"on": "gpu", "groups": groups, "scale": 1}),
         );
-        assert_eq!(
-            (t.n_conv, t.mem_access_elems),
-            (10, 10 * moved),
-            "{groups}"
-        );
+        assert_eq!((t.n_conv, t.mem_access_elems), (10, 10 * moved), "{groups}");
     }
     for (groups, scale, c) in [
         (1, 1, 64),

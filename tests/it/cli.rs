@@ -2,6 +2,8 @@
 
 mod check;
 #[cfg(feature = "analysis")]
+mod operators;
+#[cfg(feature = "analysis")]
 mod predict;
 #[cfg(feature = "torch")]
 mod run;

@@ -18,6 +18,7 @@ mod hostile;
 mod library;
 mod naive;
 mod networks;
+mod operators;
 mod oracle;
 mod over;
 mod parts;

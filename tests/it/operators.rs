@@ -1,0 +1,362 @@
+//! Operator tables: small ones written here, and the public ones where they are at hand.
+
+use blocksmith::base::table::{Column, Table};
+use blocksmith::calibrate::ops;
+use blocksmith::device::{DeviceModel, Law};
+use blocksmith::fuse::{Kernel, KernelKind, Window};
+use blocksmith::ir::Shape;
+
+const NUMBERS: [&str; 17] = [
+    "kh",
+    "kw",
+    "sh",
+    "sw",
+    "dh",
+    "dw",
+    "groups",
+    "w",
+    "macs",
+    "cin",
+    "hin",
+    "win",
+    "cout",
+    "hout",
+    "wout",
+    "in_elems",
+    "out_elems",
+];
+
+/// A depthwise 3x3 of stride 2, its norm, a relu6, a pool to one pixel and a classifier of 10, in the order of [`NUMBERS`].
+const NET: [(&str, [i64; 17]); 5] = [
+    (
+        "convolution",
+        [3, 3, 2, 2, 1, 1, 8, 72, 1152, 8, 8, 8, 8, 4, 4, 512, 128],
+    ),
+    (
+        "native_batch_norm",
+        [0, 0, 0, 0, 0, 0, 0, 32, 0, 8, 4, 4, 8, 4, 4, 128, 128],
+    ),
+    (
+        "hardtanh_",
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 4, 4, 8, 4, 4, 128, 128],
+    ),
+    (
+        "mean",
+        [0, 0, 0, 0, 0, 0, 0, 0, 0, 8, 4, 4, 8, 1, 1, 128, 8],
+    ),
+    (
+        "addmm",
+        [0, 0, 0, 0, 0, 0, 0, 90, 80, 8, 1, 1, 10, 1, 1, 8, 10],
+    ),
+];
+
+/// The table with `name` called so and each cell as `cell` has it.
+fn table(cell: impl Fn(usize, &str, i64) -> Option<i64>, ops: &[&str]) -> Table {
+    let mut table = Table::new("ops.parquet");
+    let texts = |words: &[&str]| -> Column {
+        let cells: Vec<_> = words.iter().map(|w| Some((*w).to_owned())).collect();
+        cells.into()
+    };
+    table
+        .push("network", texts(&vec!["tiny"; ops.len()]))
+        .unwrap();
+    table.push("op", texts(ops)).unwrap();
+    for (i, name) in NUMBERS.into_iter().enumerate() {
+        let cells = NET.iter().map(|r| r.1[i]).enumerate();
+        let cells: Vec<_> = cells.map(|(row, x)| cell(row, name, x)).collect();
+        table.push(name, cells).unwrap();
+    }
+    table
+}
+
+fn as_it_is(_: usize, _: &str, x: i64) -> Option<i64> {
+    Some(x)
+}
+
+fn names() -> [&'static str; 5] {
+    NET.map(|r| r.0)
+}
+
+fn told(table: &Table) -> String {
+    ops::networks(table).unwrap_err().to_string()
+}
+
+#[test]
+fn rows_become_kernels() {
+    let networks = ops::networks(&table(as_it_is, &names())).unwrap();
+    let kernels = &networks["tiny"];
+    let kinds: Vec<KernelKind> = kernels.iter().map(|k| k.kind).collect();
+    use KernelKind::*;
+    assert_eq!(kinds, [Depthwise3x3Strided, Norm, Act, GlobalPool, Linear]);
+    let map = |c, h, w| Shape::Map { c, h, w };
+    let conv = Kernel {
+        kind: Depthwise3x3Strided,
+        input: map(8, 8, 8),
+        output: map(8, 4, 4),
+        window: Window {
+            kernel_size: [3; 2],
+            stride: [2; 2],
+            dilation: [1; 2],
+            groups: 8,
+        },
+        macs: 1152,
+        elems_in: 512,
+        elems_out: 128,
+        weights: 72,
+        act: None,
+        fused_norm: false,
+        fused_add: false,
+    };
+    assert_eq!(kernels[0], conv);
+    assert_eq!((kernels[4].macs, kernels[4].weights), (80, 90));
+    // names of ncnn, and of this program
+    let ncnn = [
+        "ConvolutionDepthWise",
+        "BatchNorm",
+        "Clip",
+        "Reduction",
+        "InnerProduct",
+    ];
+    let ours = ["conv", "batch_norm", "relu6", "global_avg_pool", "linear"];
+    for names in [ncnn, ours] {
+        let same = ops::networks(&table(as_it_is, &names)).unwrap();
+        assert_eq!(same["tiny"], *kernels, "{names:?}");
+    }
+}
+
+/// What cannot be needed may be missing, whole numbers may be reals, and sizes tell networks apart.
+#[test]
+fn cells_that_are_not_needed_may_be_missing() {
+    let whole = ops::networks(&table(as_it_is, &names())).unwrap();
+    let only_needed = |row: usize, name: &str, x: i64| {
+        let linear = row == 4;
+        let always = ["in_elems", "out_elems", "cin", "cout"].contains(&name);
+        let map = !linear && ["hin", "win", "hout", "wout"].contains(&name);
+        let needed = row == 0 || always || map || (linear && ["w", "macs"].contains(&name));
+        // the norm's weights count, too
+        (needed || (row == 1 && name == "w")).then_some(x)
+    };
+    let bare = ops::networks(&table(only_needed, &names())).unwrap();
+    assert_eq!(bare, whole);
+    let mut sized = table(as_it_is, &names());
+    let reals: Vec<_> = (0..5).map(|_| Some(224.0)).collect();
+    sized.push("img_size", reals).unwrap();
+    let sized = ops::networks(&sized).unwrap();
+    assert_eq!(sized.keys().collect::<Vec<_>>(), ["tiny@224"]);
+    assert_eq!(sized["tiny@224"], whole["tiny"]);
+}
+
+#[test]
+fn what_is_wrong_is_told_with_row_and_column() {
+    let with = |at: usize, column: &'static str, value: Option<i64>| {
+        let cell = move |row: usize, name: &str, x: i64| {
+            if (row, name) == (at, column) {
+                value
+            } else {
+                Some(x)
+            }
+        };
+        told(&table(cell, &names()))
+    };
+    let start = "table ops.parquet, column";
+    let number = "holds nothing, expected a number";
+    assert_eq!(
+        with(0, "macs", None),
+        format!("{start} \"macs\": row 0 {number}")
+    );
+    assert_eq!(
+        with(0, "groups", None),
+        format!("{start} \"groups\": row 0 {number}")
+    );
+    assert_eq!(
+        with(2, "in_elems", None),
+        format!("{start} \"in_elems\": row 2 {number}")
+    );
+    assert_eq!(
+        with(4, "macs", None),
+        format!("{start} \"macs\": row 4 {number}")
+    );
+    let length = "expected 1 or more, below 2^32";
+    assert_eq!(
+        with(0, "cin", Some(0)),
+        format!("{start} \"cin\": row 0 holds 0, {length}")
+    );
+    assert_eq!(
+        with(0, "hout", Some(1 << 40)),
+        format!("{start} \"hout\": row 0 holds 1099511627776, {length}")
+    );
+    assert_eq!(
+        with(3, "out_elems", Some(-8)),
+        format!("{start} \"out_elems\": row 3 holds -8, expected 0 or more")
+    );
+    // twice the multiply-adds: somebody counted FLOPs
+    assert_eq!(
+        with(0, "macs", Some(2304)),
+        format!(
+            "{start} \"macs\": row 0 holds 2304, expected the 1152 multiply-adds of its shape, a multiply and an add once"
+        )
+    );
+    let mut ops = names();
+    ops[3] = "hartanh";
+    assert_eq!(
+        told(&table(as_it_is, &ops)),
+        format!(
+            "{start} \"op\": row 3 holds \"hartanh\", expected an operator of ATen, of ncnn or of \
+            `blocksmith blocks`, or \"other\" (did you mean \"hardtanh\"?)"
+        )
+    );
+    let mut lacking = Table::new("ops.parquet");
+    for (name, column) in table(as_it_is, &names()).columns() {
+        match name {
+            "dw" => {}
+            "wout" => lacking.push(name, vec![1.0, 2.5, 1.0, 1.0, 1.0]).unwrap(),
+            _ => lacking.push(name, column.clone()).unwrap(),
+        }
+    }
+    assert!(told(&lacking).starts_with(&format!(
+        "{start} \"dilation_w\": not there; the columns are network, op, kh,"
+    )));
+    lacking.push("dw", vec![1i64; 5]).unwrap();
+    assert_eq!(
+        told(&lacking),
+        format!("{start} \"wout\": row 1 holds 2.5, expected a whole number")
+    );
+}
+
+#[test]
+fn every_op_of_the_program_is_an_operator() {
+    use blocksmith::blocks::list;
+    use blocksmith::space::signature::NodeKind;
+    for op in list(NodeKind::Op) {
+        let ops = [op.name; 5];
+        let needed = |_: usize, name: &str, _: i64| {
+            let row = NET[0].1;
+            NUMBERS.iter().position(|n| *n == name).map(|i| row[i])
+        };
+        let read = ops::networks(&table(needed, &ops));
+        assert!(read.is_ok(), "{}: {}", op.name, read.unwrap_err());
+    }
+}
+
+/// Only classifiers were measured with ncnn, so its profiles know no cost of a linear layer at many positions.
+#[test]
+fn work_of_which_nothing_is_known_is_uncovered() {
+    let model = DeviceModel::find("pi5-ncnn").unwrap();
+    assert_eq!(model.profile().law, Law::NCNN);
+    let linear = |positions: i64| {
+        let cell = move |row: usize, name: &str, x: i64| {
+            let scaled = row == 4 && ["macs", "in_elems", "out_elems"].contains(&name);
+            Some(if scaled { positions * x } else { x })
+        };
+        let networks = ops::networks(&table(cell, &names())).unwrap();
+        model.predict(&networks["tiny"], 1).unwrap()
+    };
+    let (classifier, many) = (linear(1), linear(100));
+    assert_eq!(
+        (classifier.uncovered.as_slice(), classifier.uncovered_share),
+        (&[][..], 0.0)
+    );
+    assert_eq!(many.uncovered, [KernelKind::Linear]);
+    // 8000 MACs and 1800 elements of the layer, 1152 and 640 + 2 * 256 + 136 of the rest
+    let share = 9800.0 / (9800.0 + 1152.0 + 1288.0);
+    assert!((many.uncovered_share - share).abs() < 1e-12);
+    assert!(many.latency < classifier.latency);
+}
+
+/// Networks of ours against what was traced from the originals, or stands in ncnn's files.
+#[cfg(feature = "analysis")]
+mod public {
+    use crate::oracle::{Loaded, index, shared};
+    use blocksmith::analysis::parquet;
+    use blocksmith::calibrate::ops;
+    use blocksmith::fuse::{FuseRules, Kernel, fuse};
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    fn networks(file: &str) -> Option<BTreeMap<String, Arc<[Kernel]>>> {
+        let path = shared()?.join("measurements").join(file);
+        Some(ops::networks(&parquet::read(&path).unwrap()).unwrap())
+    }
+
+    /// Kernels that one has more often than the other: kind, MACs, elements read and written.
+    fn apart(ours: &[Kernel], theirs: &[Kernel]) -> Vec<(&'static str, u64, i64)> {
+        let mut counts = BTreeMap::new();
+        for (kernels, one) in [(ours, 1), (theirs, -1)] {
+            for k in kernels {
+                let key = (k.kind.name(), k.macs, k.elems_in, k.elems_out);
+                *counts.entry(key).or_insert(0) += one;
+            }
+        }
+        let apart = counts.into_iter().filter(|(_, n)| *n != 0);
+        apart.map(|((kind, macs, ..), n)| (kind, macs, n)).collect()
+    }
+
+    #[test]
+    fn pytorch_runs_the_kernels_that_ours_become() {
+        let Some(tables) = networks("timm_graphs.parquet") else {
+            return;
+        };
+        let (mut loaded, mut same) = (Loaded::default(), 0);
+        for listed in index() {
+            let theirs = tables.get(&format!("{}@224", listed.name));
+            let ("timm" | "torchvision", Some(theirs)) = (listed.source.as_str(), theirs) else {
+                continue;
+            };
+            let graph = loaded.lower(&listed.file, &listed.set);
+            let apart = apart(&fuse(&graph, &FuseRules::eager()).list, theirs);
+            let kinds: Vec<_> = apart.iter().map(|a| a.0).collect();
+            match listed.name.as_str() {
+                // timm joins the one input of each block's first layer, which copies it
+                "densenet121" => assert_eq!(kinds, ["concat"; 4]),
+                // timm's classifier is convolutions
+                name if name.starts_with("vgg") => {
+                    assert!(
+                        kinds.contains(&"linear") && kinds.contains(&"conv_other"),
+                        "{name}"
+                    );
+                }
+                // traced as reshapes and a one-dimensional convolution; ours are ops of their own
+                "eca_vovnet39b" => assert!(kinds.iter().all(|k| matches!(
+                    *k,
+                    "mul" | "other" | "conv_other" | "conv_1x1" | "conv_first"
+                ))),
+                // the table has the elements after padding as read, too
+                name if name.starts_with("tf_") => assert!(kinds.iter().all(|k| *k == "copy")),
+                name => {
+                    assert_eq!(apart, [], "{name}");
+                    same += 1;
+                }
+            }
+        }
+        assert!(same >= 40, "{same}");
+    }
+
+    #[test]
+    fn ncnn_files_have_the_kernels_that_ours_become() {
+        let Some(tables) = networks("ncnn_graphs.parquet") else {
+            return;
+        };
+        let mut loaded = Loaded::default();
+        for name in [
+            "squeezenet",
+            "mobilenet",
+            "mnasnet",
+            "proxylessnasnet",
+            "resnet50",
+            "alexnet",
+            "googlenet",
+            "mobilenet_v2",
+            "resnet18",
+            "shufflenet",
+        ] {
+            let listed = index()
+                .into_iter()
+                .find(|l| l.source == "ncnn" && l.name == name)
+                .unwrap();
+            let graph = loaded.lower(&listed.file, &listed.set);
+            let apart = apart(&fuse(&graph, &FuseRules::ncnn()).list, &tables[name]);
+            // ncnn's files end in a softmax, our networks before it
+            assert_eq!(apart, [("act_exp", 0, -1)], "{name}");
+        }
+    }
+}
