@@ -337,7 +337,8 @@ mod tests {
     /// Networks of two kinds in different numbers and sizes; few of them at batch 1, where issuing decides.
     fn samples(truth: &Hosted, wanted: std::ops::Range<u64>) -> Vec<Sample> {
         let one = |i: u64| {
-            let mut kernels = vec![kernel(KernelKind::Conv1x1, 40_000_000 * (1 + i % 5), 90_000); 4];
+            let mut kernels =
+                vec![kernel(KernelKind::Conv1x1, 40_000_000 * (1 + i % 5), 90_000); 4];
             kernels.extend(vec![
                 kernel(KernelKind::Act, 0, 600_000 + 180_000 * (i % 7));
                 1 + (i % 9) as usize

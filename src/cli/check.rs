@@ -54,7 +54,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             Err(other) => {
                 unread.push(other.text());
                 reports.push(
-                    json!({"file": file, "ok": false, "message": other.text(), "diagnostics": []}),
+                    json!({"file": file, "ok": false, "message": other.message(), "diagnostics": []}),
                 );
                 continue;
             }

@@ -3,6 +3,7 @@
 use super::failure::{Exit, Result};
 use super::out::Out;
 use clap::CommandFactory;
+use serde_json::json;
 
 /// Prints a completion script for a shell.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,11 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         "blocksmith",
         &mut script,
     );
-    out.text(&String::from_utf8_lossy(&script))?;
+    let script = String::from_utf8_lossy(&script);
+    if out.is_json() {
+        out.json(&json!({"shell": args.shell.to_string(), "script": script}))?;
+    } else {
+        out.text(&script)?;
+    }
     Ok(Exit::Ok)
 }

@@ -74,7 +74,7 @@ impl Failure {
         }
         let exit = self.exit();
         if out.is_json() {
-            let mut document = json!({"error": {"exit": exit as u8, "message": self.text()}});
+            let mut document = json!({"error": {"exit": exit as u8, "message": self.message()}});
             if let Failure::Invalid(files) = self {
                 document["error"]["files"] = files.iter().map(|(f, d)| file_json(f, d)).collect();
             }
@@ -92,9 +92,28 @@ impl Failure {
                     files.iter().map(|(file, d)| d.render(Some(file))).collect();
                 texts.join("\n\n")
             }
-            Failure::Input(error) | Failure::Other(error) => format!("error: {}", chain(error)),
-            Failure::Usage(text) | Failure::Infeasible(text) => format!("error: {text}"),
             Failure::Interrupted(text) => text.clone(),
+            _ => format!("error: {}", self.message()),
+        }
+    }
+
+    /// What it is in JSON, where `files` has the details of documents.
+    pub fn message(&self) -> String {
+        match self {
+            Failure::Invalid(files) => {
+                let problems = || files.iter().flat_map(|(_, d)| d.iter());
+                let first = problems().next();
+                let first = first.map_or("invalid input", |d| d.message.as_str());
+                match problems().count() {
+                    0 | 1 => first.to_owned(),
+                    n => format!("{first} (and {} more)", n - 1),
+                }
+            }
+            Failure::Input(error) | Failure::Other(error) => chain(error),
+            Failure::Usage(text) | Failure::Infeasible(text) | Failure::Interrupted(text) => {
+                // diagnostics that were rendered say so themselves
+                text.strip_prefix("error: ").unwrap_or(text).to_owned()
+            }
         }
     }
 }

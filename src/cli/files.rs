@@ -58,7 +58,13 @@ pub fn pairs<'a>(sets: &'a [String]) -> Result<Vec<(&'a str, &'a str)>> {
         Some((name, value)) => Ok((name.trim(), value.trim())),
         None => Err(Failure::Usage(format!("--set {set}: expected NAME=VALUE"))),
     };
-    sets.iter().map(pair).collect()
+    let pairs: Vec<_> = sets.iter().map(pair).collect::<Result<_>>()?;
+    for (i, (name, _)) in pairs.iter().enumerate() {
+        if pairs.iter().take(i).any(|(earlier, _)| earlier == name) {
+            return Err(Failure::Usage(format!("--set {name} is given twice")));
+        }
+    }
+    Ok(pairs)
 }
 
 impl Loaded {

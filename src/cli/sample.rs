@@ -8,6 +8,7 @@ use crate::base::file::write_atomically;
 use crate::base::rng::stream;
 use crate::blocks::Names;
 use anyhow::Context;
+use clap::builder::RangedU64ValueParser;
 use serde_json::json;
 use std::collections::HashSet;
 use std::io::Write;
@@ -19,7 +20,7 @@ pub struct Args {
     /// The space.
     space: PathBuf,
     /// How many.
-    #[arg(short = 'n', value_name = "N", default_value_t = 1)]
+    #[arg(short = 'n', value_name = "N", default_value_t = 1, value_parser = at_least_one())]
     count: usize,
     /// Seed of the draws: the same seed gives the same networks.
     #[arg(long, default_value_t = 0)]
@@ -30,6 +31,10 @@ pub struct Args {
     /// Fixes a decision before drawing.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     sets: Vec<String>,
+}
+
+fn at_least_one() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
 }
 
 /// Draws in a row that bring nothing new before the space is taken to be exhausted.

@@ -3,6 +3,7 @@
 mod check;
 #[cfg(feature = "analysis")]
 mod operators;
+mod options;
 #[cfg(feature = "analysis")]
 mod predict;
 #[cfg(feature = "torch")]

@@ -14,7 +14,7 @@ use crate::search::evaluate::Costs;
 use crate::search::folder::{self, Folder};
 use crate::search::journal::Start;
 use crate::search::metric::{Known, Unit};
-use crate::search::objective::Problem;
+use crate::search::objective::{Limit, Problem};
 use crate::search::{Outcome, Progress, Run, SEARCHERS, Settings, Stop, Watch, searcher};
 use anyhow::anyhow;
 use indicatif::ProgressBar;
@@ -92,6 +92,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         .map(|d| device(d))
         .collect::<Result<Vec<_>>>()?;
     let problem = problem(args, &loaded.space.ast().budgets, &extra)?;
+    for doubt in doubtful_units(&problem, &args.limits) {
+        out.note(&doubt);
+    }
     let mut models = extra;
     models.retain(|m| problem.devices().contains(&m.name()));
     for name in problem.devices() {
@@ -199,10 +202,34 @@ fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> R
         objectives.push("max macs".to_owned());
         objectives.extend(extra.iter().map(|m| format!("min latency_s@{}", m.name())));
     }
-    Problem::parse(&objectives, &args.limits, budgets, &known).map_err(|d| {
-        let text = d.render(None);
-        Failure::Usage(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
-    })
+    Problem::parse(&objectives, &args.limits, budgets, &known)
+        .map_err(|d| Failure::Usage(d.render(None)))
+}
+
+/// Limits that were most likely meant in another unit: whole seconds or joules of one run, written without a unit.
+fn doubtful_units(problem: &Problem, limits: &[String]) -> Vec<String> {
+    let doubt = |(limit, text): (&Limit, &String)| {
+        let (unit, small) = match limit.metric.unit() {
+            Unit::Seconds => ("s", "ms"),
+            Unit::Joules => ("J", "mJ"),
+            _ => return None,
+        };
+        let plain = text
+            .trim_end()
+            .ends_with(|c: char| c.is_ascii_digit() || c == '.');
+        let value = limit.value;
+        (plain && value >= 1.0).then(|| {
+            format!(
+                "warning: {limit} is {value} {unit}; write {value}{small} if that is what is meant"
+            )
+        })
+    };
+    problem
+        .limits
+        .iter()
+        .zip(limits)
+        .filter_map(doubt)
+        .collect()
 }
 
 /// A profile without energy can neither rank nor limit it.
