@@ -1,6 +1,6 @@
 //! Which ops a runtime lets ride along.
 
-use crate::ir::ops::Act;
+use crate::ir::ops::{Act, LEAKY_SLOPE};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -113,7 +113,13 @@ impl FuseRules {
         Self {
             conv_norm: true,
             conv_add: false,
-            conv_act: Acts::of(&[Act::Relu, Act::Relu6, Act::Sigmoid, Act::Hswish]),
+            conv_act: Acts::of(&[
+                Act::Relu,
+                Act::Relu6,
+                Act::Sigmoid,
+                Act::Hswish,
+                Act::LeakyRelu(LEAKY_SLOPE),
+            ]),
             add_act: Acts::NONE,
             norm_act: Acts::NONE,
             merge_equal: false,

@@ -1,9 +1,10 @@
 //! Operator tables: small ones written here, and the public ones where they are at hand.
 
+use crate::oracle::{Loaded, index};
 use blocksmith::base::table::{Column, Table};
 use blocksmith::calibrate::ops;
-use blocksmith::device::{DeviceModel, Law};
-use blocksmith::fuse::{Kernel, KernelKind, Window};
+use blocksmith::device::{DeviceModel, Law, signature};
+use blocksmith::fuse::{Kernel, KernelKind, Window, fuse};
 use blocksmith::ir::Shape;
 
 const NUMBERS: [&str; 17] = [
@@ -261,6 +262,52 @@ fn work_of_which_nothing_is_known_is_uncovered() {
     let share = 9800.0 / (9800.0 + 1152.0 + 1288.0);
     assert!((many.uncovered_share - share).abs() < 1e-12);
     assert!(many.latency < classifier.latency);
+}
+
+/// Networks that a profile keeps as measured are found again when they come as documents.
+#[test]
+fn what_was_measured_is_found_by_our_networks() {
+    let mut loaded = Loaded::default();
+    let mut found = Vec::new();
+    for (device, size, source) in [
+        ("rtx4090-torch", "@224", ["timm", "torchvision"]),
+        ("pi5-ncnn", "", ["ncnn", "ncnn"]),
+    ] {
+        let model = DeviceModel::find(device).unwrap();
+        for listed in index() {
+            if !source.contains(&listed.source.as_str()) {
+                continue;
+            }
+            let name = format!("{}{size}", listed.name);
+            let Some(known) = model.profile().known.iter().find(|k| k.network == name) else {
+                continue;
+            };
+            let graph = loaded.lower(&listed.file, &listed.set);
+            let kernels = fuse(&graph, model.rules()).list;
+            if signature(&kernels) == known.signature {
+                found.push(name);
+            }
+        }
+    }
+    for name in [
+        "resnet50@224",
+        "mobilenetv2_100@224",
+        "seresnet50@224",
+        "efficientnet_b0@224",
+    ] {
+        assert!(found.iter().any(|f| f == name), "{name}: {found:?}");
+    }
+    for name in [
+        "resnet50",
+        "mobilenet",
+        "mobilenet_v2",
+        "squeezenet",
+        "alexnet",
+        "resnet18",
+    ] {
+        assert!(found.iter().any(|f| f == name), "{name}: {found:?}");
+    }
+    println!("{found:?}");
 }
 
 /// Networks of ours against what was traced from the originals, or stands in ncnn's files.
