@@ -17,6 +17,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod cost;
 pub mod device;
+pub mod emit;
 pub mod expr;
 pub mod fuse;
 pub mod ir;

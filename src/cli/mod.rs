@@ -7,6 +7,7 @@ mod calibrate;
 mod check;
 mod completions;
 mod devices;
+mod export;
 mod failure;
 mod files;
 #[cfg(feature = "analysis")]
@@ -65,6 +66,7 @@ enum Command {
     #[cfg(feature = "analysis")]
     Calibrate(calibrate::Args),
     Search(Box<search::Args>),
+    Export(Box<export::Args>),
     Blocks(blocks::Args),
     Devices(devices::Args),
     Completions(completions::Args),
@@ -97,6 +99,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "analysis")]
         Command::Calibrate(args) => calibrate::run(&args, &mut out),
         Command::Search(args) => search::run(&args, &mut out),
+        Command::Export(args) => export::run(&args, &mut out),
         Command::Blocks(args) => blocks::run(&args, &mut out),
         Command::Devices(args) => devices::run(&args, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),

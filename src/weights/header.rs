@@ -1,4 +1,4 @@
-//! The head of a safetensors file: names, kinds and shapes of its tensors. The file's numbers are never read.
+//! The head of a safetensors file: names, kinds and shapes of its tensors, and where their numbers are.
 
 use crate::ir::params::Role;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -80,6 +80,8 @@ pub struct Info {
     pub dtype_name: Box<str>,
     /// Its shape, outermost axis first.
     pub shape: Vec<u64>,
+    /// Where its numbers begin in the file.
+    pub begin: u64,
 }
 
 /// The tensors of a file by name.
@@ -215,7 +217,7 @@ fn read(path: &Path) -> Result<Header, HeaderErrorKind> {
     let mut text = Vec::new();
     file.take(says).read_to_end(&mut text).map_err(K::Io)?;
     let Entries(entries) = serde_json::from_slice(&text).map_err(|e| K::Json(e.to_string()))?;
-    sound(entries, left - says)
+    sound(entries, 8 + says, left - says)
 }
 
 /// One entry as it stands there.
@@ -252,8 +254,13 @@ impl<'de> Deserialize<'de> for Entries {
     }
 }
 
-/// Every tensor has the bytes that its shape needs, and together they fill the data without gap or overlap.
-fn sound(mut entries: Vec<(String, Entry)>, data: u64) -> Result<Header, HeaderErrorKind> {
+/// Every tensor has the bytes that its shape needs, and together they fill the data, which begin at `start`, without gap
+/// or overlap.
+fn sound(
+    mut entries: Vec<(String, Entry)>,
+    start: u64,
+    data: u64,
+) -> Result<Header, HeaderErrorKind> {
     entries.sort_by_key(|(_, e)| e.data_offsets);
     let mut tensors = BTreeMap::new();
     let mut end = 0;
@@ -282,6 +289,7 @@ fn sound(mut entries: Vec<(String, Entry)>, data: u64) -> Result<Header, HeaderE
             dtype,
             dtype_name: entry.dtype.into(),
             shape: entry.shape,
+            begin: start.saturating_add(from),
         };
         if tensors.insert(name.clone(), info).is_some() {
             let why = "stands twice".to_owned();

@@ -1,6 +1,7 @@
 //! The program as scripts see it: exit codes, stdout that is data and nothing else, closed pipes.
 
 mod check;
+mod export;
 #[cfg(feature = "analysis")]
 mod operators;
 mod options;
@@ -67,6 +68,7 @@ fn usage_errors_end_with_2_and_help_with_0() {
         "search",
         "blocks",
         "devices",
+        "export",
         "completions",
     ];
     if cfg!(feature = "torch") {

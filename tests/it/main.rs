@@ -18,6 +18,7 @@ mod hostile;
 mod library;
 mod naive;
 mod networks;
+mod onnx;
 mod operators;
 mod oracle;
 mod over;

@@ -1,0 +1,309 @@
+//! Ops against PyTorch's numbers, graphs against plain loops.
+
+use super::*;
+use crate::{naive, random};
+use blocksmith::ir::ops::{
+    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, ChannelConv, Concat, Conv, Dropout, Flatten,
+    Gather, GlobalPool, L2Norm, Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real,
+    Shuffle, Slice, Transpose, Upsample, UpsampleMode,
+};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+
+fn op(json: &Value) -> Op {
+    let int = |key: &str| u32::try_from(json[key].as_u64().unwrap()).unwrap();
+    let flag = |key: &str| json[key].as_bool().unwrap();
+    let real = |key: &str| Real(json[key].as_f64().unwrap());
+    let pair = |key: &str| [0, 1].map(|i| u32::try_from(json[key][i].as_u64().unwrap()).unwrap());
+    let kernel = || (pair("kernel_size"), pair("stride"), pair("padding"));
+    let global = |kind| Op::GlobalPool(GlobalPool { kind });
+    match json["op"].as_str().unwrap() {
+        "conv" => {
+            let (kernel_size, stride, padding) = kernel();
+            Op::Conv(Conv {
+                out_channels: int("out_channels"),
+                kernel_size,
+                stride,
+                padding,
+                dilation: pair("dilation"),
+                groups: int("groups"),
+                bias: flag("bias"),
+            })
+        }
+        "max_pool" => {
+            let (kernel_size, stride, padding) = kernel();
+            let ceil_mode = flag("ceil_mode");
+            Op::MaxPool(MaxPool {
+                kernel_size,
+                stride,
+                padding,
+                ceil_mode,
+            })
+        }
+        "avg_pool" => {
+            let (kernel_size, stride, padding) = kernel();
+            Op::AvgPool(AvgPool {
+                kernel_size,
+                stride,
+                padding,
+                ceil_mode: flag("ceil_mode"),
+                count_include_pad: flag("count_include_pad"),
+            })
+        }
+        "global_avg_pool" => global(PoolKind::Avg),
+        "global_max_pool" => global(PoolKind::Max),
+        "batch_norm" => BatchNorm { eps: real("eps") }.into(),
+        "upsample" => {
+            let mode = match json["mode"].as_str().unwrap() {
+                "nearest" => UpsampleMode::Nearest,
+                _ if flag("align_corners") => UpsampleMode::BilinearCorners,
+                _ => UpsampleMode::Bilinear,
+            };
+            Upsample {
+                size: pair("size"),
+                mode,
+            }
+            .into()
+        }
+        "linear" => Linear {
+            out_features: int("out_features"),
+            bias: flag("bias"),
+        }
+        .into(),
+        "add" => Add.into(),
+        "mul" => Mul.into(),
+        "concat" => Concat.into(),
+        "slice" => Slice {
+            begin: int("begin"),
+            end: int("end"),
+        }
+        .into(),
+        "shuffle" => Shuffle {
+            groups: int("groups"),
+        }
+        .into(),
+        "transpose" => Transpose.into(),
+        "gather" => Gather {
+            channels: int("channels"),
+        }
+        .into(),
+        "channel_conv" => ChannelConv {
+            kernel_size: int("kernel_size"),
+        }
+        .into(),
+        "pad" => Op::Pad(Pad {
+            channels: [int("front"), int("back")],
+            rows: [int("top"), int("bottom")],
+            columns: [int("left"), int("right")],
+        }),
+        "adaptive_avg_pool" => AdaptiveAvgPool { size: pair("size") }.into(),
+        "local_response_norm" => LocalResponseNorm {
+            size: int("size"),
+            alpha: real("alpha"),
+            beta: real("beta"),
+            k: real("k"),
+        }
+        .into(),
+        "l2_norm" => L2Norm { eps: real("eps") }.into(),
+        "leaky_relu" => Act::LeakyRelu(real("negative_slope")).into(),
+        "flatten" => Flatten.into(),
+        "dropout" => Dropout { p: real("p") }.into(),
+        "zero" => Op::Zero,
+        act => Act::from_name(act).unwrap().into(),
+    }
+}
+
+fn sizes(json: &Value) -> Vec<u32> {
+    let sizes = json["shape"].as_array().unwrap();
+    sizes.iter().map(|n| n.as_u64().unwrap() as u32).collect()
+}
+
+fn shape(json: &Value) -> Shape {
+    match sizes(json)[1..] {
+        [c, h, w] => Shape::Map { c, h, w },
+        [n] => Shape::Flat { n },
+        _ => panic!("neither a map nor a vector"),
+    }
+}
+
+/// Tensors by name: `input`, `input1` and so on.
+fn named(what: &str, all: &[Value]) -> Value {
+    let name = |i: usize| {
+        if i == 0 {
+            what.to_owned()
+        } else {
+            format!("{what}{i}")
+        }
+    };
+    let all = all.iter().enumerate();
+    all.map(|(i, t)| (name(i), t.clone()))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+/// A table of single operations that PyTorch made, as models of one op.
+fn table(path: &Path) -> Cases {
+    let table: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut cases = Cases::new();
+    for (at, case) in table.as_array().unwrap().iter().enumerate() {
+        let inputs = case["inputs"].as_array().unwrap();
+        let mut b = GraphBuilder::new(true);
+        let xs: Vec<ValueId> = (0u32..)
+            .zip(inputs)
+            .map(|(index, x)| {
+                b.push(
+                    Op::Input {
+                        index,
+                        shape: shape(x),
+                    },
+                    &[],
+                )
+                .unwrap()
+            })
+            .collect();
+        let y = b
+            .push_named(op(&case["op"]), &xs, || "op".to_owned())
+            .unwrap();
+        let graph = b.finish(&[y]);
+        let params = graph.parameters();
+        let given = case["params"].as_array().unwrap();
+        let weights = params.iter().zip(given).map(|(param, given)| {
+            assert_eq!(param.shape, sizes(given), "{}", case["name"]);
+            let data = given["data"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|x| x.as_f64().unwrap());
+            match param.role {
+                Role::Index => Values::Index(data.map(|x| x as i64).collect()),
+                _ => Values::Real(data.map(|x| x as f32).collect()),
+            }
+        });
+        let weights = Weights(weights.collect());
+        let samples = sizes(&inputs[0])[0];
+        let batch = match at % 2 {
+            0 => Batch::Fixed(samples),
+            _ => Batch::Dynamic,
+        };
+        let io = [
+            named("input", inputs),
+            named("output", &[case["output"].clone()]),
+        ];
+        let name = case["name"].as_str().unwrap();
+        cases.add(&format!("{name} {batch:?}"), &graph, &weights, batch, io);
+    }
+    cases
+}
+
+#[test]
+fn every_op_agrees_with_the_committed_table() {
+    let Some(python) = python("onnx, onnxruntime, numpy") else {
+        return;
+    };
+    let cases = table(&repo("tests/data/ops.json"));
+    // single precision against double; sums of at most a few hundred terms
+    let worst = cases.worst(&python, 5e-6);
+    println!(
+        "{} operations, worst relative error {worst:.1e}",
+        cases.names.len()
+    );
+    assert!(cases.names.len() > 80);
+}
+
+#[test]
+fn every_op_agrees_with_pytorch_on_larger_maps() {
+    let Some(python) = python("onnx, onnxruntime, numpy, torch") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ops.json");
+    let out = file.to_str().unwrap();
+    call(&python, "ops.py", &["--seed", "7", "--large", "--out", out]);
+    let cases = table(&file);
+    let worst = cases.worst(&python, 5e-6);
+    println!(
+        "{} larger operations, worst relative error {worst:.1e}",
+        cases.names.len()
+    );
+}
+
+fn value_json(value: &naive::Value) -> Value {
+    let (c, h, w) = value.dims();
+    let data: Vec<f64> = value.data.iter().flatten().flatten().copied().collect();
+    match value.flat {
+        true => json!({"shape": [1, c], "data": data}),
+        false => json!({"shape": [1, c, h, w], "data": data}),
+    }
+}
+
+/// The weights that the naive executor works with.
+fn naive_weights(graph: &Graph) -> Weights {
+    let values = graph.parameters().into_iter().map(|p| {
+        let (node, elems) = (p.node.index(), p.elems() as usize);
+        let kind = match p.role {
+            Role::Weight => 'w',
+            Role::Bias => 'b',
+            Role::RunningMean => 'm',
+            Role::RunningVar => 'v',
+            Role::Index => {
+                let channels = graph.shape(graph.inputs(p.node)[0]).channels() as usize;
+                let pick = |k| naive::index(node, channels, k) as i64;
+                return Values::Index((0..elems).map(pick).collect());
+            }
+        };
+        let number = |i| naive::weight(node, kind, i) as f32;
+        Values::Real((0..elems).map(number).collect())
+    });
+    Weights(values.collect())
+}
+
+/// Any graph gives what plain loops give, whatever is shared, broadcast or dead, folded or not.
+#[test]
+fn random_graphs_compute_what_the_loops_compute() {
+    let Some(python) = python("onnx, onnxruntime, numpy") else {
+        return;
+    };
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut cases = Cases::new();
+    let mut folds = 0;
+    while cases.names.len() < 400 {
+        let numbers = random::tape().new_tree(&mut runner).unwrap().current();
+        let graph = random::graph(&numbers, numbers.len() % 2 == 0);
+        let shapes = graph.nodes().iter().filter_map(|node| match node.op {
+            Op::Input { shape, .. } => Some(shape),
+            _ => None,
+        });
+        let at = |c: usize, y: usize, x: usize| ((c * 5 + y * 3 + x) % 11) as f64 / 4.0 - 1.0;
+        let inputs: Vec<naive::Value> = shapes.map(|s| naive::Value::filled(s, at)).collect();
+        let values = naive::values(&graph, &inputs);
+        // chains of products leave what single precision can hold
+        let fits = |v: &naive::Value| v.data.iter().flatten().flatten().all(|x| x.abs() < 1e30);
+        if !values.iter().flatten().all(fits) {
+            continue;
+        }
+        let outputs = graph
+            .outputs()
+            .iter()
+            .map(|id| values[id.index()].as_ref().unwrap());
+        let outputs: Vec<Value> = outputs.map(value_json).collect();
+        let inputs: Vec<Value> = inputs.iter().map(value_json).collect();
+        let io = || [named("input", &inputs), named("output", &outputs)];
+        let weights = naive_weights(&graph);
+        let text = graph.to_string();
+        let batch = [Batch::Fixed(1), Batch::Dynamic][numbers.len() / 2 % 2];
+        cases.add(&text, &graph, &weights, batch, io());
+        let folded = fold(&graph);
+        if folded.graph.nodes().len() < graph.nodes().len() {
+            folds += 1;
+            let name = format!("folded {text}");
+            cases.add(&name, &folded.graph, &folded.weights(&weights), batch, io());
+        }
+    }
+    let worst = cases.worst(&python, 1e-4);
+    println!(
+        "{} graphs, {folds} of them folded, worst relative error {worst:.1e}",
+        cases.names.len()
+    );
+    assert!(folds > 20);
+}
