@@ -20,6 +20,7 @@ pub mod device;
 pub mod emit;
 pub mod expr;
 pub mod fuse;
+pub mod guidelines;
 pub mod ir;
 #[cfg(feature = "torch")]
 pub mod measure;

@@ -328,7 +328,7 @@ impl DeviceModel {
         uncovered.sort_unstable();
         uncovered.dedup();
         let constant = self.profile.energy_constant_j;
-        let factor = self.known_factor(kernels);
+        let factor = self.correction(kernels);
         let cost = |[time, joules]: [f64; 2]| Cost {
             latency: Seconds(time * factor),
             energy: constant.map(|_| Joules(joules)),
@@ -445,7 +445,8 @@ impl DeviceModel {
         (host - busy - self.profile.latency_constant_s).max(0.0)
     }
 
-    fn known_factor(&self, kernels: &[Kernel]) -> f64 {
+    /// What the prediction of these kernels is multiplied with because they were measured themselves; 1 for others.
+    pub fn correction(&self, kernels: &[Kernel]) -> f64 {
         if self.known.is_empty() {
             return 1.0;
         }
@@ -461,7 +462,7 @@ impl DeviceModel {
             return Err(PredictError::EmptyBatch);
         }
         let n = f64::from(batch);
-        let factor = self.known_factor(kernels);
+        let factor = self.correction(kernels);
         let energy = |joules: f64| self.profile.energy_constant_j.map(|_| Joules(joules));
         let work = |kernel: &Kernel| (self.row(kernel), self.law.work(kernel, n, self.cache_elems));
         let (mut busy, mut issued) = (0.0, 0.0);

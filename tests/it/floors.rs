@@ -10,7 +10,7 @@ const FLOORS: &[&[&str]] = &[
     &["expr", "ir"],
     &["space", "cost", "fuse", "weights"],
     &["blocks", "device", "emit", "torch"],
-    &["measure"],
+    &["measure", "guidelines"],
     &["search", "calibrate"],
     &["analysis", "report"],
     &["cli", "main"],

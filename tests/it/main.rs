@@ -13,6 +13,7 @@ mod families;
 mod floors;
 mod fuse;
 mod graph;
+mod guidelines;
 mod help;
 mod hostile;
 mod library;

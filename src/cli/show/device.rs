@@ -7,6 +7,7 @@ use crate::cli::out::{mj, ms, percent, scaled, table};
 use crate::cost::Totals;
 use crate::device::{DeviceModel, KernelCost, Prediction};
 use crate::fuse::{Kernels, fuse};
+use crate::guidelines::{self, Finding};
 use crate::ir::Graph;
 use serde_json::{Map, Value, json};
 use std::fmt::Write;
@@ -56,6 +57,11 @@ impl OnDevice {
             prediction,
             batch,
         })
+    }
+
+    /// What guidelines find in the network on this device.
+    pub fn findings(&self, graph: &Graph) -> Result<Vec<Finding>> {
+        Ok(guidelines::find(graph, &self.model, self.batch)?)
     }
 
     /// The kernels that the network runs as here.

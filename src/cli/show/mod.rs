@@ -4,6 +4,7 @@ mod blocks;
 mod compare;
 mod counts;
 mod device;
+mod findings;
 
 use super::failure::{Exit, Failure, Result};
 use super::files;
@@ -118,7 +119,9 @@ fn one(args: &Args, space: &Space, graph: Graph, out: &mut Out) -> Result<()> {
     if out.is_json() {
         let mut document = net.json(args.batch);
         for device in &net.devices {
-            document["devices"][device.name()]["by_block"] = by_block(device)?.json();
+            let part = &mut document["devices"][device.name()];
+            part["by_block"] = by_block(device)?.json();
+            part["findings"] = findings::json(&device.findings(&net.graph)?);
         }
         document["layers"] = counts::layers_json(&net.counts);
         if args.params {
@@ -142,6 +145,7 @@ fn one(args: &Args, space: &Space, graph: Graph, out: &mut Out) -> Result<()> {
     for device in &net.devices {
         parts.push(device.text(&net.counts.totals));
         parts.push(by_block(device)?.text());
+        parts.push(findings::text(&device.findings(&net.graph)?));
     }
     if args.params {
         let rows = net.graph.parameters().into_iter();

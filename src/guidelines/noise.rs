@@ -1,0 +1,67 @@
+//! How far a predicted saving can be off.
+//!
+//! A saving is the difference of two predictions by the same rates. What runs in both networks is wrong by the same amount
+//! and cancels; what runs in one of them does not. So the kernels that only the one or only the other has are added up by
+//! class of work (convolution, depthwise, data movement, element-wise), and each of these sums is taken to be off by a
+//! factor of its own. How large that factor is follows from the profile's interval: such errors in the classes of the
+//! network, independent of each other, would have to make the interval that the whole network has.
+
+use super::network::Network;
+use crate::device::KernelCost;
+use crate::fuse::Kernel;
+use std::collections::HashMap;
+
+/// Seconds and joules by class of work.
+type ByClass = [[f64; 2]; 4];
+
+fn add(sums: &mut ByClass, kernel: &Kernel, cost: &KernelCost) {
+    if let (Some(cost), Some(sum)) = (cost.cost, sums.get_mut(kernel.kind.class() as usize)) {
+        sum[0] += cost.latency.0;
+        sum[1] += cost.energy.map_or(0.0, |e| e.0);
+    }
+}
+
+/// Cost of the kernels that `network` has more of than `other`.
+fn alone(network: &Network<'_>, other: &Network<'_>) -> ByClass {
+    let mut shared: HashMap<&Kernel, usize> = HashMap::new();
+    for kernel in &other.kernels.list {
+        *shared.entry(kernel).or_default() += 1;
+    }
+    let mut sums = ByClass::default();
+    for (kernel, cost) in network.kernels.list.iter().zip(&network.costs) {
+        match shared.get_mut(kernel) {
+            Some(left) if *left > 0 => *left -= 1,
+            _ => add(&mut sums, kernel, cost),
+        }
+    }
+    sums
+}
+
+fn squares(sums: &ByClass, what: usize) -> f64 {
+    sums.iter().filter_map(|s| s.get(what)).map(|x| x * x).sum()
+}
+
+/// Half the width of the interval of a saving, in seconds and in joules.
+pub fn half_widths(before: &Network<'_>, after: &Network<'_>) -> [f64; 2] {
+    let mut all = ByClass::default();
+    for (kernel, cost) in before.kernels.list.iter().zip(&before.costs) {
+        add(&mut all, kernel, cost);
+    }
+    let (gone, new) = (alone(before, after), alone(after, before));
+    let log = |of: fn(&Network<'_>) -> Option<(f64, f64)>| {
+        let one =
+            |n: &Network<'_>| of(n).map_or(0.0, |(mid, hi)| (hi / mid.max(f64::MIN_POSITIVE)).ln());
+        one(before).max(one(after))
+    };
+    let widths = [
+        log(|n| Some((n.prediction.latency.0, n.prediction.latency_hi.0))),
+        log(|n| Some((n.prediction.energy?.0, n.prediction.energy_hi?.0))),
+    ];
+    let half = |what: usize| {
+        let total: f64 = all.iter().filter_map(|s| s.get(what)).sum();
+        let spread = (squares(&all, what).sqrt() / total.max(f64::MIN_POSITIVE)).max(0.1);
+        let factor = widths.get(what).copied().unwrap_or(0.0) / spread;
+        factor * (squares(&gone, what) + squares(&new, what)).sqrt()
+    };
+    [half(0), half(1)]
+}

@@ -1,0 +1,82 @@
+//! Parts of a network between a value that several nodes read and the one in which their paths meet again.
+
+use super::network::Network;
+use crate::ir::ValueId;
+use std::collections::BTreeSet;
+
+/// A part of a network with one entry and one exit.
+#[derive(Clone, Debug)]
+pub struct Region {
+    /// The value that it reads; not part of it.
+    pub entry: ValueId,
+    /// The node that all its paths end in; part of it.
+    pub exit: ValueId,
+    /// Its nodes.
+    pub nodes: BTreeSet<ValueId>,
+}
+
+/// All regions that begin where a value has several readers, small ones first.
+pub fn regions(network: &Network<'_>) -> Vec<Region> {
+    let graph = network.graph;
+    let count = graph.nodes().len();
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for id in network.live_ids() {
+        for input in graph.inputs(id) {
+            if let Some(list) = readers.get_mut(input.index())
+                && list.last() != Some(&id.index())
+            {
+                list.push(id.index());
+            }
+        }
+    }
+    let meets = meeting_points(network, &readers);
+    let mut found: Vec<Region> = Vec::new();
+    for entry in network.live_ids() {
+        let forks = readers.get(entry.index()).is_some_and(|r| r.len() > 1);
+        let exit = meets.get(entry.index()).copied().unwrap_or(count);
+        if !forks || exit >= count {
+            continue;
+        }
+        let mut nodes = BTreeSet::new();
+        let mut closed = true;
+        for at in entry.index() + 1..=exit {
+            let id = ValueId(at as u32);
+            let inputs = graph.inputs(id);
+            let inside = |x: &ValueId| *x == entry || nodes.contains(x);
+            if network.is_live(id) && inputs.iter().any(inside) {
+                closed &= inputs.iter().all(inside);
+                nodes.insert(id);
+            }
+        }
+        if closed {
+            let exit = ValueId(exit as u32);
+            found.push(Region { entry, exit, nodes });
+        }
+    }
+    found.sort_by_key(|r| (r.nodes.len(), r.exit));
+    found
+}
+
+/// By node: the first node that all paths from it to an output pass; one past the last where there is none.
+fn meeting_points(network: &Network<'_>, readers: &[Vec<usize>]) -> Vec<usize> {
+    let graph = network.graph;
+    let end = graph.nodes().len();
+    let mut meets = vec![end; end];
+    for id in graph.ids().rev().filter(|id| network.is_live(*id)) {
+        let mut point: Option<usize> = graph.outputs().contains(&id).then_some(end);
+        for reader in readers.get(id.index()).into_iter().flatten() {
+            let mut a = point.unwrap_or(*reader);
+            let mut b = *reader;
+            while a != b {
+                // the nearer one moves on; a meeting point lies behind its node
+                let nearer = if a < b { &mut a } else { &mut b };
+                *nearer = meets.get(*nearer).copied().unwrap_or(end);
+            }
+            point = Some(a);
+        }
+        if let Some(slot) = meets.get_mut(id.index()) {
+            *slot = point.unwrap_or(end);
+        }
+    }
+    meets
+}
