@@ -94,9 +94,8 @@ fn case(network: &Network<'_>, widths: &Widths<'_>, all: &[Unequal]) -> Option<C
     let middles = tied(widths, all);
     let free: Vec<Part> = middles.keys().copied().collect();
     let width = |part: Part, knob: f64| middles.get(&part).map_or(1.0, |m| m * knob);
-    let fitted = widths.fit(&free, width, work)?;
-    let remedied = &fitted.graph;
-    if !same_work(remedied, work) {
+    let remedied = widths.fit(&free, width, work)?;
+    if !same_work(&remedied, work) {
         return None;
     }
     let nodes: Vec<ValueId> = all.iter().map(|u| u.conv).collect();
@@ -135,17 +134,13 @@ fn case(network: &Network<'_>, widths: &Widths<'_>, all: &[Unequal]) -> Option<C
         true => format!("{low}"),
         false => format!("{low} to {high}"),
     };
-    let done = format!(
-        "all {wide} wide, {:.2} times{}",
-        times(remedied),
-        fitted.remark()
-    );
+    let done = format!("all {wide} wide, {:.2} times", times(&remedied));
     Some(Case {
         nodes,
         seen,
         remedies: vec![Remedy {
             done,
-            graph: fitted.graph,
+            graph: remedied,
         }],
     })
 }

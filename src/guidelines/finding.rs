@@ -1,9 +1,9 @@
 //! What a guideline finds, weighed on a device.
 
 use super::network::{Case, Network, Remedy, macs, name, place};
-use super::{GUIDELINES, Guideline, noise};
+use super::{Edit, GUIDELINES, Guideline, noise};
 use crate::device::{Cost, DeviceModel, PredictError};
-use crate::ir::Graph;
+use crate::ir::{Graph, Op};
 
 /// Networks of more nodes than this are not rewritten: a person reads no findings about them.
 const MAX_NODES: usize = 5000;
@@ -99,6 +99,9 @@ pub struct Finding {
 /// # Errors
 /// Where the batch is 0.
 pub fn find(graph: &Graph, model: &DeviceModel, batch: u32) -> Result<Vec<Finding>, PredictError> {
+    // what never runs would tie widths together for nothing
+    let pruned = without_dead(graph);
+    let graph = pruned.as_ref().unwrap_or(graph);
     let network = Network::on(graph, model, batch)?;
     let mut found = Vec::new();
     let Some(work) = network.macs.filter(|_| graph.nodes().len() <= MAX_NODES) else {
@@ -111,6 +114,15 @@ pub fn find(graph: &Graph, model: &DeviceModel, batch: u32) -> Result<Vec<Findin
     }
     found.sort_by(|a, b| b.latency.saved().total_cmp(&a.latency.saved()));
     Ok(found)
+}
+
+/// The graph without the nodes that no output needs; `None` where it has none.
+fn without_dead(graph: &Graph) -> Option<Graph> {
+    let nodes = graph.ids().zip(graph.live());
+    let dead = nodes.filter(|(id, live)| !live && !matches!(graph.node(*id).op, Op::Input { .. }));
+    let mut edit = Edit::default();
+    edit.dropped.extend(dead.map(|(id, _)| id));
+    (!edit.dropped.is_empty()).then(|| edit.apply(graph).ok().map(|e| e.graph))?
 }
 
 /// The finding of a case: its fastest remedy.

@@ -174,13 +174,9 @@ fn case(network: &Network<'_>, blocks: &[Block<'_>]) -> Option<Case> {
     let free: BTreeSet<Part> = parts.filter(|p| widths.is_free(*p)).collect();
     let free: Vec<Part> = free.into_iter().collect();
     let width = |part: Part, knob: f64| f64::from(widths.width(part)) * knob;
-    let (graph, remark) = match macs(&merged.graph) == Some(work) {
-        true => (merged.graph.clone(), ""),
-        false => {
-            let fitted = widths.fit(&free, width, work)?;
-            let remark = fitted.remark();
-            (fitted.graph, remark)
-        }
+    let graph = match macs(&merged.graph) == Some(work) {
+        true => merged.graph.clone(),
+        false => widths.fit(&free, width, work)?,
     };
     if !same_work(&graph, work) {
         return None;
@@ -207,7 +203,7 @@ fn case(network: &Network<'_>, blocks: &[Block<'_>]) -> Option<Case> {
     let kinds: BTreeSet<String> = blocks.iter().map(kind).collect();
     let kinds: Vec<String> = kinds.into_iter().collect();
     let seen = format!(
-        "{} of {} convolutions and pools in {} kernels; launches take {:.0} % of their time",
+        "{} with {} convolutions and pools run as {} kernels; launches take {:.0} % of their time",
         many(blocks.len(), "block"),
         fragments,
         kernels.len(),
@@ -221,7 +217,7 @@ fn case(network: &Network<'_>, blocks: &[Block<'_>]) -> Option<Case> {
     let mut done = format!("one {} convolution in {place}", kinds.join(" or "));
     let factor = wide(&graph) / wide(&merged.graph).max(1.0);
     if (factor - 1.0).abs() > 0.005 {
-        let _ = write!(done, ", widths times {factor:.2}{remark}");
+        let _ = write!(done, ", widths times {factor:.2}");
     }
     Some(Case {
         nodes,

@@ -100,9 +100,7 @@ fn remedy(network: &Network<'_>, convs: &[(ValueId, Conv)], together: u32) -> Op
     }
     let free: Vec<Part> = free.into_iter().collect();
     let width = |part: Part, knob: f64| f64::from(widths.width(part)) * knob;
-    let fitted = widths.fit(&free, width, work)?;
-    let remark = fitted.remark();
-    let graph = fitted.graph;
+    let graph = widths.fit(&free, width, work)?;
     if !same_work(&graph, work) {
         return None;
     }
@@ -113,7 +111,7 @@ fn remedy(network: &Network<'_>, convs: &[(ValueId, Conv)], together: u32) -> Op
         all.sum::<f64>()
     };
     let done = format!(
-        "{}, widths times {:.2}{remark}",
+        "{}, widths times {:.2}",
         groups_text(&groups),
         wide(&graph) / wide(network.graph).max(1.0)
     );

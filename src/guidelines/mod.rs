@@ -33,7 +33,7 @@ mod widths;
 pub use edit::{Edit, Edited};
 pub use finding::{Finding, Saving, Verdict, find};
 pub use network::{Case, Network, Remedy};
-pub use widths::{Fitted, Part, Widths};
+pub use widths::{Part, Widths};
 
 /// A guideline: how to find what goes against it, and what to do about it.
 #[derive(Debug)]

@@ -17,6 +17,9 @@ pub type Part = usize;
 /// How far the work of a network with new widths may be from what it was.
 const TOLERANCE: f64 = 0.01;
 
+/// How often each width is offered a step up or down.
+const PASSES: usize = 3;
+
 #[derive(Clone, Copy, Debug)]
 enum Is {
     /// A part; `true` where it is fixed.
@@ -39,25 +42,6 @@ struct Term {
     factor: f64,
     inputs: Vec<Part>,
     outputs: Vec<Part>,
-}
-
-/// A graph with other widths.
-#[derive(Clone, Debug)]
-pub struct Fitted {
-    /// The graph.
-    pub graph: Graph,
-    /// Whether its widths are of a kind that runtimes do not like, as no others have the work.
-    pub odd: bool,
-}
-
-impl Fitted {
-    /// What is to be said of its widths beside their size.
-    pub fn remark(&self) -> &'static str {
-        match self.odd {
-            true => " (odd widths: no round ones have this work)",
-            false => "",
-        }
-    }
 }
 
 /// The parts of a graph.
@@ -372,16 +356,11 @@ impl<'a> Widths<'a> {
 
     /// The graph in which the `free` parts have `width(part, knob)` channels, the knob turned such that the network has
     /// `macs` multiply-accumulates. Widths are rounded to what runtimes like (in each group multiples of 8, of 4 where
-    /// they are below 64, where that is too coarse any number), and stepped up or down one by one until the work is as near
-    /// as it gets.
+    /// they are below 64; or else at least as even as they were), and stepped up or down one by one until the work is as
+    /// near as it gets.
     ///
     /// `None` where no knob from 1/64 to 64 has that work, or rounding leads too far from it.
-    pub fn fit(
-        &self,
-        free: &[Part],
-        width: impl Fn(Part, f64) -> f64,
-        macs: u64,
-    ) -> Option<Fitted> {
+    pub fn fit(&self, free: &[Part], width: impl Fn(Part, f64) -> f64, macs: u64) -> Option<Graph> {
         let target = macs as f64;
         let with = |knob: f64| {
             let mut widths = self.now();
@@ -405,34 +384,37 @@ impl<'a> Widths<'a> {
             }
         }
         let ideal = with(low);
-        let liked: fn(f64) -> f64 = |w| match w {
+        let liked: fn(f64, f64) -> f64 = |now, w| match w {
             w if w >= 64.0 => 8.0,
             w if w >= 8.0 => 4.0,
-            _ => 1.0,
+            _ => aligned(now),
         };
-        let (whole, odd) = match self.round(&ideal, free, target, liked) {
-            Some(whole) => (whole, false),
-            None => (self.round(&ideal, free, target, |_| 1.0)?, true),
-        };
-        let graph = self.rebuild(&whole)?;
-        Some(Fitted { graph, odd })
+        let whole = self.round(&ideal, free, target, liked);
+        let whole = whole.or_else(|| self.round(&ideal, free, target, |now, _| aligned(now)));
+        self.rebuild(&whole?)
+    }
+
+    /// What a part's width must be a multiple of.
+    fn step(&self, part: Part) -> u32 {
+        self.steps.get(part).copied().unwrap_or(1)
     }
 
     /// Whole widths near the ideal ones, whose work is the target's; `None` where it is too far off. A part's width is a
-    /// multiple of what its groups ask for; in each group, of what `liked` makes of its width.
+    /// multiple of what its groups ask for; in each group, of what `liked` makes of its width now and then.
     fn round(
         &self,
         ideal: &[f64],
         free: &[Part],
         target: f64,
-        liked: fn(f64) -> f64,
+        liked: fn(f64, f64) -> f64,
     ) -> Option<Vec<f64>> {
         let mut widths = ideal.to_vec();
         let mut left: Vec<(f64, Part, f64)> = Vec::new();
         for part in free {
             let wanted = ideal.get(*part).copied().unwrap_or(1.0);
-            let groups = f64::from(self.steps.get(*part).copied().unwrap_or(1));
-            let step = groups * liked(wanted / groups);
+            let groups = f64::from(self.step(*part));
+            let now = f64::from(self.width(*part));
+            let step = groups * liked(now / groups, wanted / groups);
             let whole = (wanted / step).floor().max(1.0) * step;
             if let Some(slot) = widths.get_mut(*part) {
                 *slot = whole;
@@ -442,15 +424,16 @@ impl<'a> Widths<'a> {
         // those that lost most first; the number decides between equals
         left.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
         let mut off = self.macs(&widths) - target;
-        for (_, part, step) in left {
-            let Some(before) = widths.get(part).copied() else {
+        for (_, part, step) in std::iter::repeat_n(&left, PASSES).flatten() {
+            let Some(before) = widths.get(*part).copied() else {
                 continue;
             };
+            let wanted = ideal.get(*part).copied().unwrap_or(before);
             for after in [before + step, before - step] {
-                if after <= 0.0 {
+                if after <= 0.0 || (after - wanted).abs() > 2.0 * step {
                     continue;
                 }
-                if let Some(w) = widths.get_mut(part) {
+                if let Some(w) = widths.get_mut(*part) {
                     *w = after;
                 }
                 let then = self.macs(&widths) - target;
@@ -458,7 +441,7 @@ impl<'a> Widths<'a> {
                     off = then;
                     break;
                 }
-                if let Some(w) = widths.get_mut(part) {
+                if let Some(w) = widths.get_mut(*part) {
                     *w = before;
                 }
             }
@@ -523,6 +506,13 @@ impl<'a> Widths<'a> {
             |g: &Graph| -> Vec<Shape> { g.outputs().iter().map(|o| g.shape(*o)).collect() };
         (shapes(&new) == shapes(graph)).then_some(new)
     }
+}
+
+/// The largest of 4, 2 and 1 that divides a width. What was even stays so, small as it may get: its neighbours in a
+/// concatenation count on it.
+fn aligned(width: f64) -> f64 {
+    let even = [4.0, 2.0].into_iter().find(|n| width % n == 0.0);
+    even.unwrap_or(1.0)
 }
 
 fn gcd(a: u32, b: u32) -> u32 {

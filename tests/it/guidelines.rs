@@ -217,7 +217,7 @@ fn one_convolution_for_four_by_hand() {
         assert!(
             found
                 .seen
-                .starts_with("1 block of 4 convolutions and pools"),
+                .starts_with("1 block with 4 convolutions and pools"),
             "{}",
             found.seen
         );

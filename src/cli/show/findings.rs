@@ -86,7 +86,7 @@ fn full(f: &Finding) -> String {
     let what = format!("{} at {}: {}", f.guideline.title, f.at, f.seen);
     let mut done = format!("{}: saves {}", f.done, saving(&f.latency, ms, "ms"));
     let share = f.latency.saved() / f.latency.before.max(f64::MIN_POSITIVE);
-    let _ = write!(done, ", {}\u{a0}%", percent(share));
+    let _ = write!(done, ", {} %", percent(share));
     if let Some(energy) = &f.energy {
         let _ = write!(done, "; {}", saving(energy, mj, "mJ"));
     }
@@ -95,7 +95,7 @@ fn full(f: &Finding) -> String {
         let _ = write!(done, "; MACs stay {now}");
     } else {
         let change = f.macs[1] as f64 / (f.macs[0] as f64).max(1.0) - 1.0;
-        let _ = write!(done, "; MACs {now} {:+.2}\u{a0}%", 100.0 * change);
+        let _ = write!(done, "; MACs {now} {:+.2} %", 100.0 * change);
     }
     format!("{}\n{}", wrap(f.guideline.name, &what), wrap("", &done))
 }
@@ -138,7 +138,7 @@ fn fold(text: &mut String, why: &str, findings: &[&Finding], figures: bool) {
 /// Words in lines below a margin.
 fn wrap(margin: &str, words: &str) -> String {
     let mut lines = vec![format!("  {margin:<3}")];
-    for word in words.split(' ') {
+    for word in words.replace(" %", "\u{a0}%").split(' ') {
         let room = lines.last().map_or(0, |l| l.chars().count()) + 1 + word.chars().count();
         if room > WIDTH {
             lines.push(" ".repeat(5));

@@ -163,6 +163,7 @@ fn a_decision_s_values_stand_side_by_side() {
     let mut alone_on = alone["devices"].clone();
     let device = alone_on["pi5-onnx"].as_object_mut().unwrap();
     assert!(device.remove("by_block").is_some());
+    assert!(device.remove("findings").is_some());
     assert_eq!(alone_on, networks[2]["devices"]);
     assert_eq!(
         alone["mem_access_bound_elems"],
@@ -356,6 +357,49 @@ fn time_energy_and_macs_split_by_block() {
     assert!(gpu["devices"]["rtx3090-torch"]["by_block"][0]["energy_j"].is_null());
 }
 
+/// Findings stand below the split by block, narrow enough to be read, and in JSON with the figures of both predictions.
+#[test]
+fn findings_are_told_in_text_and_json() {
+    let file = "search_spaces/reference/ghostnet.json";
+    let args = ["show", file, "--set", "w=1.0", "--device", "rtx3090-torch"];
+    let (code, text, _) = run(&[&args[..], &["--blocks"]].concat());
+    assert_eq!(code, 0);
+    let (_, found) = text.split_once("  guidelines, and what").unwrap();
+    assert!(found.lines().all(|l| l.chars().count() <= 100), "{found}");
+    // 80 convolutions of GhostNet have a norm after them, and none of those of its gates
+    let norms = "80 norms after convolutions run as kernels of their own";
+    assert!(
+        found
+            .split_whitespace()
+            .collect::<Vec<_>>()
+            .join(" ")
+            .contains(norms),
+        "{found}"
+    );
+    assert!(found.contains("MACs stay 141 M"), "{found}");
+
+    let shown = json(0, &args);
+    let device = &shown["devices"]["rtx3090-torch"];
+    let now = device["latency_s"].as_f64().unwrap();
+    let findings = device["findings"].as_array().unwrap();
+    assert!(findings.len() > 3);
+    for f in findings {
+        let figure = |key: &str| f[key].as_f64().unwrap();
+        let saved = figure("latency_saved_s");
+        assert!((saved - (now - figure("latency_remedied_s"))).abs() < 1e-12);
+        let middle = (figure("latency_saved_lo_s") + figure("latency_saved_hi_s")) / 2.0;
+        assert!((middle - saved).abs() < 1e-12);
+        assert!(f["energy_saved_j"].is_null());
+        assert_eq!(f["macs"], shown["macs"]);
+        let names = shown["layers"].as_array().unwrap();
+        let known = |n: &Value| names.iter().any(|l| l["name"] == *n);
+        assert!(f["nodes"].as_array().unwrap().iter().all(known), "{f}");
+    }
+    let energy = json(0, &["show", file, "--set", "w=1.0", "--device", "pi5-onnx"]);
+    let first = &energy["devices"]["pi5-onnx"]["findings"][0];
+    assert!(first["energy_saved_j"].as_f64().is_some(), "{first}");
+}
+
 /// All keys of the documents stand in the page about them.
 #[test]
 fn the_page_names_every_key() {
@@ -380,6 +424,7 @@ fn the_page_names_every_key() {
         &one["devices"]["pi5-onnx"],
         &one["devices"]["pi5-onnx"]["by_class"],
         &one["devices"]["pi5-onnx"]["by_block"][0],
+        &one["devices"]["pi5-onnx"]["findings"][0],
         &many,
         network,
         &network["ratio_to_first"],
