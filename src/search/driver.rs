@@ -9,6 +9,7 @@
 
 use super::evaluate::{Answer, Asked, Costs, Evaluate};
 use super::journal::{self, Journal, JournalError, Start, Writer};
+use super::judge::Judge;
 use super::metric::Metric;
 use super::objective::Problem;
 use super::record::{self, Memory};
@@ -48,8 +49,12 @@ impl Settings {
             .unwrap_or(super::exhaustive::MAX_UNASKED)
     }
 
-    fn batch(&self) -> usize {
-        self.batch.unwrap_or(self.algorithm.batch).max(1)
+    fn batch(&self, evaluated: bool) -> usize {
+        let own = match evaluated {
+            true => self.algorithm.evaluated_batch,
+            false => self.algorithm.batch,
+        };
+        self.batch.unwrap_or(own).max(1)
     }
 }
 
@@ -115,6 +120,8 @@ pub struct Outcome {
     pub stop: Stop,
     /// What became of everything that was asked for.
     pub tally: Tally,
+    /// What one more trial was expected to add to the hypervolume of the front, as a part of it, where the algorithm knows.
+    pub gain_left: Option<f64>,
 }
 
 /// Counts of what became of the assignments.
@@ -130,7 +137,10 @@ pub struct Tally {
     pub unbuildable_example: Option<String>,
     /// Trials that keep within all limits.
     pub feasible: u64,
-    /// By limit, in the order of the problem: trials that it turned down. One trial may count in several.
+    /// Networks that no evaluator was asked about, for a count or prediction is beyond a limit, or missing: they are no
+    /// trials.
+    pub unasked: u64,
+    /// By limit, in the order of the problem: trials that it turned down, and networks that it kept from being trials. One trial may count in several.
     pub turned_down: Vec<u64>,
     /// By metric: trials in which an objective or a limit needed it and it was missing.
     pub missing: Vec<u64>,
@@ -219,9 +229,12 @@ impl Run<'_> {
             "seed": self.settings.seed,
             "settings": {
                 "algorithm": self.settings.algorithm.name,
-                "batch": self.settings.batch(),
+                "batch": self.settings.batch(self.evaluator.is_some()),
                 "objectives": texts(self.problem.objectives.iter().map(ToString::to_string).collect()),
                 "limits": texts(self.problem.limits.iter().map(ToString::to_string).collect()),
+                "references": texts((self.problem.references.iter())
+                    .map(|(metric, x)| format!("{metric}={x}"))
+                    .collect()),
                 "fixed": fixed,
             },
             "devices": devices,
@@ -238,7 +251,9 @@ impl Run<'_> {
         let metrics = self.metrics();
         let space = self.costs.space();
         let mut memory = Memory::new(space.decisions().len(), metrics.len());
-        let judge = Judge::new(self.problem, &metrics)?;
+        let judge = Judge::new(self.problem, &metrics).map_err(|metric| SearchError::Untold {
+            metric: metric.to_string(),
+        })?;
         let setup = Setup {
             space,
             costs: self.costs,
@@ -268,6 +283,7 @@ impl Run<'_> {
             memory,
             judge,
             journal,
+            gain_left: None,
         };
         let stop = self.go_on(searcher, &mut state);
         // whatever happened, what was handed over is written; a failure of the disk explains all others
@@ -280,6 +296,7 @@ impl Run<'_> {
             metrics,
             stop: stop?,
             tally: state.tally,
+            gain_left: state.gain_left,
         })
     }
 
@@ -289,6 +306,7 @@ impl Run<'_> {
         state: &mut State<'_>,
     ) -> Result<Stop, SearchError> {
         let budget = self.settings.trials();
+        let batch_size = self.settings.batch(self.evaluator.is_some());
         let mut idle = 0;
         for batch in 0.. {
             if state.trials.len() as u64 >= budget {
@@ -298,7 +316,7 @@ impl Run<'_> {
                 return Ok(Stop::Interrupted);
             }
             let mut rng = rng::stream(self.settings.seed, "search", batch);
-            let asked = searcher.ask(self.settings.batch(), &mut rng)?;
+            let asked = searcher.ask(batch_size, &mut rng)?;
             let given_up = idle >= MAX_IDLE_BATCHES && !self.settings.algorithm.ends;
             if asked.is_empty() || given_up {
                 return Ok(Stop::Exhausted);
@@ -324,6 +342,7 @@ impl Run<'_> {
                 state.count(trial);
             }
             searcher.tell(&done);
+            state.gain_left = searcher.gain_left();
             done.into_iter().for_each(|trial| state.trials.push(trial));
             self.watch.progress(state.progress(budget));
         }
@@ -338,10 +357,8 @@ impl Run<'_> {
         state: &mut State<'_>,
     ) -> Result<Vec<Fresh>, SearchError> {
         let first = state.trials.len() as u64;
-        let (space, extra) = (
-            self.costs.space(),
-            state.judge.metric_count - self.costs.metrics().len(),
-        );
+        let space = self.costs.space();
+        let extra = self.evaluator.as_ref().map_or(0, |e| e.metrics().len());
         let (memory, judge, evaluated) = (&state.memory, &state.judge, self.evaluator.is_some());
         let judged: Vec<Result<Fresh, String>> = asked
             .into_par_iter()
@@ -391,6 +408,11 @@ impl Run<'_> {
                     continue;
                 }
             };
+            // what is known to be no use is not worth a run
+            if evaluated && !state.judge.is_worth(&new.trial.metrics) {
+                state.turn_down(&new.trial);
+                continue;
+            }
             let copy = !state.seen.insert(new.trial.fingerprint.0);
             let now = first + fresh.len() as u64;
             let journal = new.trial.number;
@@ -477,6 +499,7 @@ struct State<'a> {
     memory: Memory,
     judge: Judge<'a>,
     journal: Option<Writer>,
+    gain_left: Option<f64>,
 }
 
 impl State<'_> {
@@ -488,14 +511,25 @@ impl State<'_> {
     fn count(&mut self, trial: &Trial) {
         self.tally.feasible += u64::from(trial.counts());
         self.tally.failed += u64::from(trial.error.is_some());
-        let limits = self.judge.problem.limits.iter().zip(&self.judge.limits);
-        for (count, (limit, metric)) in self.tally.turned_down.iter_mut().zip(limits) {
-            let value = trial.metrics.get(*metric).copied().unwrap_or(f64::NAN);
-            *count += u64::from(!limit.holds(value));
+        for (limit, count) in self.tally.turned_down.iter_mut().enumerate() {
+            *count += u64::from(!self.judge.holds(limit, &trial.metrics));
         }
         for (metric, count) in self.tally.missing.iter_mut().enumerate() {
             let needed = self.judge.needs(metric);
             *count += u64::from(needed && trial.metrics.get(metric).is_none_or(|x| x.is_nan()));
+        }
+    }
+
+    /// Counts a network that no evaluator is asked about, each only once.
+    fn turn_down(&mut self, trial: &Trial) {
+        if !self.seen.insert(trial.fingerprint.0) {
+            self.tally.copies += 1;
+            return;
+        }
+        self.tally.unasked += 1;
+        for (limit, count) in self.tally.turned_down.iter_mut().enumerate() {
+            let known = self.judge.is_known(limit);
+            *count += u64::from(known && !self.judge.holds(limit, &trial.metrics));
         }
     }
 
@@ -506,79 +540,5 @@ impl State<'_> {
             feasible: self.tally.feasible,
             replayed: self.tally.replayed,
         }
-    }
-}
-
-/// A problem with the places of its metrics.
-struct Judge<'a> {
-    problem: &'a Problem,
-    objectives: Vec<usize>,
-    limits: Vec<usize>,
-    metric_count: usize,
-    /// Of metrics, those before it are counted and predicted.
-    predicted: usize,
-}
-
-impl<'a> Judge<'a> {
-    fn new(problem: &'a Problem, metrics: &[Metric]) -> Result<Self, SearchError> {
-        let place = |metric: &Metric| {
-            let found = metrics.iter().position(|m| m == metric);
-            found.ok_or_else(|| SearchError::Untold {
-                metric: metric.to_string(),
-            })
-        };
-        Ok(Self {
-            problem,
-            objectives: problem
-                .objectives
-                .iter()
-                .map(|o| place(&o.metric))
-                .collect::<Result<_, _>>()?,
-            limits: problem
-                .limits
-                .iter()
-                .map(|l| place(&l.metric))
-                .collect::<Result<_, _>>()?,
-            metric_count: metrics.len(),
-            predicted: metrics
-                .iter()
-                .filter(|m| !matches!(m, Metric::Other(_)))
-                .count(),
-        })
-    }
-
-    fn needs(&self, metric: usize) -> bool {
-        self.objectives.contains(&metric) || self.limits.contains(&metric)
-    }
-
-    fn goals(&self, metrics: &[f64]) -> Box<[f64]> {
-        let value = |metric: &usize| metrics.get(*metric).copied().unwrap_or(f64::NAN);
-        let pairs = self.problem.objectives.iter().zip(&self.objectives);
-        pairs
-            .map(|(objective, metric)| objective.cost(value(metric)))
-            .collect()
-    }
-
-    fn feasible(&self, metrics: &[f64]) -> bool {
-        let value = |metric: &usize| metrics.get(*metric).copied().unwrap_or(f64::NAN);
-        let mut pairs = self.problem.limits.iter().zip(&self.limits);
-        pairs.all(|(limit, metric)| limit.holds(value(metric)))
-    }
-
-    /// Puts an evaluator's answer into a trial.
-    fn take(&self, trial: &mut Trial, answer: Answer) {
-        match answer {
-            Ok(values) => {
-                let places = trial.metrics.iter_mut().skip(self.predicted);
-                // a value that is no number is a missing one, as in the journal
-                let finite = values
-                    .into_iter()
-                    .map(|x| if x.is_finite() { x } else { f64::NAN });
-                places.zip(finite).for_each(|(place, value)| *place = value);
-            }
-            Err(error) => trial.error = Some(error.into()),
-        }
-        trial.goals = self.goals(&trial.metrics);
-        trial.feasible = self.feasible(&trial.metrics);
     }
 }

@@ -11,6 +11,7 @@ use crate::fuse::{self, FuseRules, Kernel, KernelKind};
 use crate::ir::identity;
 use crate::space::ast::DecisionId;
 use crate::space::{Assignment, Space};
+use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -39,6 +40,8 @@ pub struct Costs<'a> {
     metrics: Vec<Metric>,
     /// What nets are put together from, where they come apart.
     parts: Option<Parts<'a>>,
+    /// The only networks that there are, where they were given.
+    only: Option<HashMap<u128, (Fingerprint, Box<[f64]>)>>,
     /// Tells what one set of costs has memorised from what another has.
     number: u64,
     /// Working memories that no thread has at the moment.
@@ -115,6 +118,7 @@ impl<'a> Costs<'a> {
             groups,
             metrics,
             parts: Parts::of(program),
+            only: None,
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             idle: Mutex::default(),
         }
@@ -127,6 +131,19 @@ impl<'a> Costs<'a> {
             scratch: idle.pop().unwrap_or_default(),
             idle: &self.idle,
         }
+    }
+
+    /// The same where only some networks can be had, those of a table: by the [`key`] of the assignment their identity,
+    /// and their counts and predictions as that table has them. All others cannot be built.
+    #[must_use]
+    pub fn only(mut self, networks: HashMap<u128, (Fingerprint, Box<[f64]>)>) -> Self {
+        self.only = Some(networks);
+        self
+    }
+
+    /// The program that builds networks.
+    pub fn program(&self) -> &'a Program {
+        self.program
     }
 
     /// The space.
@@ -155,6 +172,14 @@ impl<'a> Costs<'a> {
         extra: usize,
         scratch: &mut Scratch,
     ) -> Result<(Fingerprint, Box<[f64]>), Unbuildable> {
+        if let Some(only) = &self.only {
+            let found = only.get(&key(assignment, self.space()));
+            let (fingerprint, metrics) =
+                found.ok_or_else(|| Unbuildable("it is not in the table of networks".into()))?;
+            let mut values = metrics.to_vec();
+            values.resize(self.metrics.len() + extra, f64::NAN);
+            return Ok((*fingerprint, values.into()));
+        }
         match self.of_parts(assignment, extra, scratch) {
             Some(found) => Ok(found),
             None => self.of_whole(assignment, extra, scratch),

@@ -10,6 +10,7 @@ pub static DEF: SearcherDef = SearcherDef {
     doc: "visits every assignment of the space once, in order; networks that come again are left out; the space must not be larger than the budget",
     ends: true,
     batch: 1024,
+    evaluated_batch: 64,
     budget: None,
     make,
 };

@@ -195,9 +195,11 @@ pub fn summary(
         "limits": turned_down,
         "missing": missing,
         "copies": tally.copies,
+        "unasked": tally.unasked,
         "unbuildable": tally.unbuildable,
         "unbuildable_example": tally.unbuildable_example,
         "failed": tally.failed,
+        "expected_gain_left": outcome.gain_left,
     })
 }
 

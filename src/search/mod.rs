@@ -5,16 +5,23 @@
 //! [`Evaluate`](evaluate::Evaluate) tells what only a run can. The loop is [`Run::search`]; its memory is a
 //! [`journal`], its result an [`Outcome`], its files a [`folder`].
 
+mod breed;
 pub mod driver;
 pub mod evaluate;
+pub mod evolution;
 pub mod exhaustive;
 pub mod folder;
 pub mod front;
+pub mod guided;
 pub mod hypervolume;
 pub mod journal;
+pub mod judge;
+pub mod local;
 mod memo;
 pub mod metric;
+pub mod nsga2;
 pub mod objective;
+mod population;
 pub mod random;
 mod record;
 pub mod searcher;

@@ -163,6 +163,8 @@ pub struct Problem {
     pub objectives: Vec<Objective>,
     /// All must hold.
     pub limits: Vec<Limit>,
+    /// Of an objective's metric: the value from which on it is worth something. Hypervolumes are measured from there.
+    pub references: Vec<(Metric, f64)>,
 }
 
 impl Problem {
@@ -218,6 +220,48 @@ impl Problem {
             }
         }
         wrong.into_result(problem)
+    }
+
+    /// With reference points, each `METRIC=VALUE`; the value may have a unit.
+    ///
+    /// # Errors
+    /// All problems at once; among them a metric that is no objective.
+    pub fn with_references(
+        mut self,
+        texts: &[String],
+        known: &Known<'_>,
+    ) -> Result<Self, Diagnostics> {
+        let mut wrong = Diagnostics::new();
+        for text in texts {
+            match self.reference(text, known) {
+                Ok(reference) => self.references.push(reference),
+                Err(problem) => wrong.push(problem.note(format!("in reference \"{text}\""))),
+            }
+        }
+        wrong.into_result(self)
+    }
+
+    fn reference(&self, text: &str, known: &Known<'_>) -> Result<(Metric, f64), Box<Diagnostic>> {
+        let error = |message: String| Diagnostic::error(JsonPath::root(), message);
+        let Some((name, value)) = text.split_once('=') else {
+            let problem = error(format!("expected \"METRIC=VALUE\", got \"{text}\""));
+            return Err(Box::new(problem.hint("for example \"accuracy=0.5\"")));
+        };
+        let metric = Metric::parse(name.trim(), known)?;
+        if self.objectives.iter().all(|o| o.metric != metric) {
+            let problem = error(format!("\"{metric}\" is no objective"));
+            let names: Vec<String> = self
+                .objectives
+                .iter()
+                .map(|o| o.metric.to_string())
+                .collect();
+            return Err(Box::new(
+                problem.hint(format!("objectives: {}", names.join(", "))),
+            ));
+        }
+        let value = quantity(value.trim(), metric.unit())
+            .map_err(|(message, hint)| Box::new(error(message).hint(hint)))?;
+        Ok((metric, value))
     }
 
     /// The devices that objectives and limits name, each once, in order.

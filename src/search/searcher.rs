@@ -1,9 +1,10 @@
 //! What a search algorithm is: it is asked for assignments and told what became of them.
 
 use super::evaluate::Costs;
+use super::judge::Judge;
 use super::metric::Metric;
 use super::objective::Problem;
-use super::{exhaustive, random};
+use super::{evolution, exhaustive, guided, local, nsga2, random};
 use crate::base::hash::Fingerprint;
 use crate::base::rng::Rng;
 use crate::space::{Assignment, SampleError, Space};
@@ -49,6 +50,23 @@ pub struct Setup<'a> {
     pub budget: u64,
 }
 
+impl<'a> Setup<'a> {
+    /// True where an evaluator is to be asked.
+    pub fn evaluated(&self) -> bool {
+        self.metrics.len() > self.costs.metrics().len()
+    }
+
+    /// The problem with the places of its metrics.
+    ///
+    /// # Errors
+    /// Nobody tells a metric that it needs.
+    pub fn judge(&self) -> Result<Judge<'a>, MakeError> {
+        Judge::new(self.problem, self.metrics).map_err(|metric| MakeError::Untold {
+            metric: metric.to_string(),
+        })
+    }
+}
+
 /// A search algorithm. All its chance comes from the generator that it is handed, and nothing else may depend on
 /// threads or time: a resumed run asks and tells again.
 pub trait Searcher {
@@ -59,8 +77,14 @@ pub trait Searcher {
     fn ask(&mut self, n: usize, rng: &mut Rng) -> Result<Vec<Assignment>, SampleError>;
 
     /// What became of those asked for, in the order of their numbers. Copies of earlier networks and assignments that
-    /// cannot be built are not among them.
+    /// cannot be built are not among them, nor, where an evaluator is asked, what is known to be beyond a limit.
     fn tell(&mut self, done: &[Trial]);
+
+    /// What the next trial is expected to add to the hypervolume of the front, as a part of it, where the algorithm
+    /// knows.
+    fn gain_left(&self) -> Option<f64> {
+        None
+    }
 }
 
 /// One algorithm of the list.
@@ -74,6 +98,8 @@ pub struct SearcherDef {
     pub ends: bool,
     /// Asked for at a time, where nothing but predictions answers.
     pub batch: usize,
+    /// Asked for at a time where an evaluator answers: each answer is to count for what comes next.
+    pub evaluated_batch: usize,
     /// Trials where nobody names a number; `None` where the space settles it.
     pub budget: Option<u64>,
     /// Makes one.
@@ -95,10 +121,23 @@ pub enum MakeError {
         /// The budget.
         budget: u64,
     },
+    /// An objective or a limit needs a metric that nobody tells.
+    #[error("nobody tells \"{metric}\": it needs an evaluator or another device")]
+    Untold {
+        /// The metric.
+        metric: String,
+    },
 }
 
 /// All algorithms.
-pub static SEARCHERS: &[&SearcherDef] = &[&random::DEF, &exhaustive::DEF];
+pub static SEARCHERS: &[&SearcherDef] = &[
+    &guided::DEF,
+    &nsga2::DEF,
+    &local::DEF,
+    &evolution::DEF,
+    &random::DEF,
+    &exhaustive::DEF,
+];
 
 /// The algorithm of that name.
 pub fn searcher(name: &str) -> Option<&'static SearcherDef> {

@@ -79,6 +79,11 @@ impl Space {
         &self.decisions
     }
 
+    /// How many of the decisions, the first ones, are those of `vars`: only they can break a constraint.
+    pub fn var_decisions(&self) -> usize {
+        self.var_decisions as usize
+    }
+
     /// The decision with this id.
     pub fn decision(&self, id: &str) -> Option<DecisionId> {
         self.decisions

@@ -1,5 +1,6 @@
 //! Searches as a whole: what they find, that threads do not matter, and that a killed one goes on as if nothing had been.
 
+mod algorithms;
 mod device;
 mod resume;
 

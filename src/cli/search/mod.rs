@@ -51,9 +51,15 @@ pub struct Args {
     /// How many trials at most. A trial is a distinct network.
     #[arg(long, value_name = "N")]
     budget: Option<u64>,
-    /// The algorithm.
-    #[arg(long, default_value = "random", value_parser = SEARCHERS.iter().map(|s| s.name).collect::<Vec<_>>())]
+    /// The algorithm: `guided` predicts costs of very many candidates and learns what an evaluator tells (without one it
+    /// is `nsga2`); `nsga2` and `evolution` breed; `front` changes what is on the front; `random` draws; `exhaustive`
+    /// visits all.
+    #[arg(long, default_value = "guided", value_parser = SEARCHERS.iter().map(|s| s.name).collect::<Vec<_>>())]
     algorithm: String,
+    /// The value of an objective from which on it is worth something: `accuracy=0.5`. Without it, the worst predicted one
+    /// and a tenth, or for what an evaluator tells the lower quartile of the first answers.
+    #[arg(long = "reference", value_name = "'METRIC=N'")]
+    references: Vec<String>,
     /// Where all chance comes from.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -203,6 +209,7 @@ fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> R
         objectives.extend(extra.iter().map(|m| format!("min latency_s@{}", m.name())));
     }
     Problem::parse(&objectives, &args.limits, budgets, &known)
+        .and_then(|p| p.with_references(&args.references, &known))
         .map_err(|d| Failure::Usage(d.render(None)))
 }
 
@@ -296,6 +303,16 @@ fn tally_text(outcome: &Outcome, seconds: f64) -> String {
     );
     if outcome.stop == Stop::Exhausted {
         text.push_str("; the space has no more");
+    }
+    if tally.unasked > 0 {
+        let count = grouped(tally.unasked);
+        text.push_str(&format!("; {count} beyond a limit were not asked about"));
+    }
+    if let Some(gain) = outcome.gain_left.filter(|g| g.is_finite()) {
+        let percent = 100.0 * gain;
+        text.push_str(&format!(
+            "\nexpected gain left: {percent:.3} % of the hypervolume from one more network"
+        ));
     }
     if tally.unbuildable > 0 {
         let example = tally

@@ -1,0 +1,500 @@
+//! The guided search: costs of very many candidates are predicted, what an evaluator tells is learnt from the trials so
+//! far, and those are asked for that are expected to add most to the hypervolume of the front.
+//!
+//! It begins with networks spread over all costs and as unlike each other as possible. A batch is chosen one by one: each
+//! choice is taken to come out as expected, so that the next one looks elsewhere.
+//!
+//! # Source
+//! Expected hypervolume improvement with a Gaussian process: see [`gain`] and [`gp`]; batches by "kriging believer":
+//! Ginsbourger, Le Riche, Carraro, "Kriging is well-suited to parallelize optimization" (2010).
+
+mod dense;
+mod features;
+mod gain;
+mod gp;
+mod pool;
+mod target;
+
+use super::breed::Breeder;
+use super::judge::Judge;
+use super::nsga2;
+use super::objective::Bound;
+use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
+use crate::base::rng::{self, Rng};
+use crate::base::stats::quantile;
+use crate::search::front::{Points, front};
+use crate::space::{Assignment, SampleError};
+use dense::normal_cdf;
+use gain::{Gain, Told};
+use gp::{Known, Place, Process, Row};
+use pool::Pool;
+use rand::RngExt;
+use rand_distr::{Distribution, StandardNormal};
+use rayon::prelude::*;
+use std::collections::HashMap;
+use target::Target;
+
+/// The entry in the list.
+pub static DEF: SearcherDef = SearcherDef {
+    name: "guided",
+    doc: "predicts costs of very many networks, learns what the evaluator tells, and asks for those that promise most; without an evaluator it is nsga2",
+    ends: false,
+    batch: nsga2::DEF.batch,
+    evaluated_batch: 8,
+    budget: nsga2::DEF.budget,
+    make,
+};
+
+/// Networks to begin with.
+const START: usize = 16;
+
+/// Candidates drawn for each of them, of which the one farthest from the others is taken.
+const DRAWN: usize = 64;
+
+/// The best candidates, among which a batch is chosen.
+const SHORT_LIST: usize = 400;
+
+/// Draws for the expectation where several goals are told, and the short list then.
+const DRAWS: usize = 48;
+const SHORT_LIST_OF_DRAWS: usize = 120;
+
+/// Answers from which the process can learn.
+const FEWEST: usize = 4;
+
+/// A metric that the evaluator tells.
+struct Unknown {
+    metric: usize,
+    /// 1 where more is better, -1 where less is.
+    sign: f64,
+    goal: Option<usize>,
+    /// Limits on it: the bound turned as the metric, and whether it is a least value then.
+    limits: Vec<(f64, bool)>,
+    place: Option<Place>,
+}
+
+struct Guided<'a> {
+    judge: Judge<'a>,
+    unknown: Vec<Unknown>,
+    pool: Pool<'a>,
+    /// Features of what was asked for, until it is told.
+    open: HashMap<u128, Row>,
+    /// What was told, without what failed.
+    known: Known,
+    told: Vec<Trial>,
+    started: usize,
+    /// Quantiles of cost still to be begun with, as costs from and to.
+    start: Option<Vec<(f64, f64)>>,
+    /// Of predicted goals: the least, and the reference.
+    box_of: Vec<(f64, f64)>,
+    gain_left: Option<f64>,
+}
+
+fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
+    let judge = setup.judge()?;
+    let unknown = unknown(&judge, setup);
+    if unknown.is_empty() {
+        return (nsga2::DEF.make)(setup);
+    }
+    Ok(Box::new(Guided {
+        pool: Pool::new(
+            setup.costs,
+            judge.clone(),
+            Breeder::new(setup, judge.clone()),
+        ),
+        judge,
+        unknown,
+        open: HashMap::new(),
+        known: Known::default(),
+        told: Vec::new(),
+        started: 0,
+        start: None,
+        box_of: Vec::new(),
+        gain_left: None,
+    }))
+}
+
+/// The metrics that objectives and limits need and only the evaluator tells.
+fn unknown(judge: &Judge<'_>, setup: &Setup<'_>) -> Vec<Unknown> {
+    let needed = (0..setup.metrics.len()).filter(|m| judge.needs(*m) && !judge.is_predicted(*m));
+    let of = |metric: usize| {
+        let goal = judge.objectives().iter().position(|m| *m == metric);
+        let limits = judge.limits().iter().zip(&setup.problem.limits);
+        let limits = limits
+            .filter(|(m, _)| **m == metric)
+            .map(|(_, limit)| limit);
+        let sign = match (goal, limits.clone().next()) {
+            (Some(goal), _) => -setup
+                .problem
+                .objectives
+                .get(goal)
+                .map_or(-1.0, |o| o.cost(1.0)),
+            (None, Some(limit)) if limit.bound == Bound::AtMost => -1.0,
+            _ => 1.0,
+        };
+        let turned = limits.map(|l| (sign * l.value, (l.bound == Bound::AtLeast) == (sign > 0.0)));
+        Unknown {
+            metric,
+            sign,
+            goal,
+            limits: turned.collect(),
+            place: None,
+        }
+    };
+    needed.map(of).collect()
+}
+
+/// A metric as it was learnt.
+struct Learnt {
+    target: Target,
+    process: Process,
+    limits: Vec<(f64, bool)>,
+}
+
+impl Learnt {
+    /// The chance that its limits hold.
+    fn holds(&self, mean: f64, deviation: f64) -> f64 {
+        let each = self.limits.iter().map(|(value, least)| {
+            let z = (mean - self.target.of(*value)) / deviation;
+            normal_cdf(if *least { z } else { -z })
+        });
+        each.product()
+    }
+}
+
+/// Predicted goals, scaled to their box.
+fn scaled(goals: &[f64], box_of: &[(f64, f64)]) -> Vec<f64> {
+    let pairs = goals.iter().zip(box_of);
+    pairs
+        .map(|(x, (low, high))| (x - low) / (high - low))
+        .collect()
+}
+
+/// A candidate of the short list.
+struct Short {
+    entry: usize,
+    goals: Vec<f64>,
+    /// By metric: mean, variance, column.
+    beliefs: Vec<(f64, f64, Vec<f64>)>,
+    gain: f64,
+}
+
+impl Searcher for Guided<'_> {
+    fn ask(&mut self, n: usize, rng: &mut Rng) -> Result<Vec<Assignment>, SampleError> {
+        let parents = self.parents();
+        let parents: Vec<&Assignment> = parents.iter().collect();
+        self.pool.refresh(&parents, rng)?;
+        if self.start.is_none() {
+            self.settle_start(n, rng);
+        }
+        let mut chosen = Vec::new();
+        let mut ranges = self.start.take().unwrap_or_default();
+        while chosen.len() < n
+            && let Some((from, to)) = ranges.pop()
+        {
+            self.spread(from, to, &mut chosen, rng);
+        }
+        self.start = Some(ranges);
+        if chosen.len() < n {
+            match self.learn() {
+                Some(learnt) => self.promising(&learnt, n - chosen.len(), &mut chosen),
+                None => {
+                    let everything = (f64::NEG_INFINITY, f64::INFINITY);
+                    while chosen.len() < n && !self.pool.entries.is_empty() {
+                        self.spread(everything.0, everything.1, &mut chosen, rng);
+                    }
+                }
+            }
+        }
+        Ok(chosen)
+    }
+
+    fn tell(&mut self, done: &[Trial]) {
+        for trial in done {
+            let row = self.open.remove(&trial.fingerprint.0);
+            let all = |u: &Unknown| trial.metrics.get(u.metric).is_some_and(|x| !x.is_nan());
+            if let Some(row) = row.filter(|_| self.unknown.iter().all(all)) {
+                self.known.push(row);
+                self.told.push(trial.clone());
+            }
+        }
+    }
+
+    fn gain_left(&self) -> Option<f64> {
+        self.gain_left
+    }
+}
+
+impl Guided<'_> {
+    /// Settles what the search begins with, and the box that gains are measured in.
+    fn settle_start(&mut self, n: usize, rng: &mut Rng) {
+        let entries = &self.pool.entries;
+        let mut costs: Vec<f64> = entries.iter().map(|e| e.cost).collect();
+        costs.sort_by(f64::total_cmp);
+        let count = START.max(n).min(costs.len());
+        let at = |k: usize| match k == count {
+            true => f64::INFINITY,
+            false => costs[k * costs.len() / count],
+        };
+        let mut ranges: Vec<(f64, f64)> = (0..count).map(|k| (at(k), at(k + 1))).collect();
+        for k in (1..ranges.len()).rev() {
+            ranges.swap(k, rng.random_range(0..=k));
+        }
+        self.started = ranges.len();
+        self.start = Some(ranges);
+        let dim = self.judge.objectives().len();
+        self.box_of = (0..dim)
+            .map(|k| {
+                let goals = entries.iter().map(|e| e.goals[k]).filter(|x| !x.is_nan());
+                let (low, high) = goals.fold((f64::INFINITY, f64::NEG_INFINITY), |(l, h), x| {
+                    (l.min(x), h.max(x))
+                });
+                let reference = self.judge.reference(k);
+                let high = reference.unwrap_or(low + 1.1 * (high - low));
+                (
+                    low,
+                    if high > low {
+                        high
+                    } else {
+                        low + low.abs().max(1.0)
+                    },
+                )
+            })
+            .collect();
+    }
+
+    /// Takes of some candidates of these costs the one that is farthest from all that were taken.
+    fn spread(&mut self, from: f64, to: f64, chosen: &mut Vec<Assignment>, rng: &mut Rng) {
+        let entries = &self.pool.entries;
+        let mut within: Vec<usize> = (0..entries.len())
+            .filter(|i| entries[*i].cost >= from && entries[*i].cost < to)
+            .collect();
+        if within.is_empty() {
+            within = (0..entries.len()).collect();
+        }
+        let drawn: Vec<usize> = match within.len() {
+            0 => return,
+            n if n <= DRAWN => within,
+            n => (0..DRAWN).map(|_| within[rng.random_range(0..n)]).collect(),
+        };
+        let taken: Vec<&Row> = self.open.values().chain(self.known.rows()).collect();
+        let room = |i: &usize| {
+            let row = &entries[*i].row;
+            let each = taken.iter().map(|t| dense::distance2(&row.graph, &t.graph));
+            each.fold(f64::INFINITY, f64::min)
+        };
+        let best = drawn
+            .iter()
+            .map(|i| (room(i), *i))
+            .reduce(|best, new| if new.0 > best.0 { new } else { best });
+        if let Some((_, i)) = best {
+            self.take(i, chosen);
+        }
+    }
+
+    fn take(&mut self, entry: usize, chosen: &mut Vec<Assignment>) {
+        let entry = self.pool.entries.swap_remove(entry);
+        self.open.insert(entry.fingerprint.0, entry.row);
+        chosen.push(entry.assignment);
+    }
+
+    /// The front so far, and the best of the others by cost.
+    fn parents(&self) -> Vec<Assignment> {
+        let feasible: Vec<&Trial> = self.told.iter().filter(|t| t.counts()).collect();
+        let dim = self.judge.objectives().len();
+        let flat: Vec<f64> = feasible.iter().flat_map(|t| t.goals.to_vec()).collect();
+        let mut found: Vec<Assignment> = (front(Points::new(&flat, dim)).into_iter())
+            .map(|i| feasible[i].assignment.clone())
+            .collect();
+        if found.is_empty() {
+            found = self.told.iter().map(|t| t.assignment.clone()).collect();
+        }
+        let entries = &self.pool.entries;
+        let mut hopeful: Vec<usize> = (0..entries.len())
+            .filter(|i| entries[*i].hope.is_finite())
+            .collect();
+        hopeful.sort_by(|a, b| entries[*b].hope.total_cmp(&entries[*a].hope));
+        found.extend(
+            hopeful
+                .iter()
+                .take(64)
+                .map(|i| entries[*i].assignment.clone()),
+        );
+        found
+    }
+
+    /// Learns all metrics; `None` while too little is known.
+    fn learn(&mut self) -> Option<Vec<Learnt>> {
+        if self.known.len() < FEWEST {
+            return None;
+        }
+        let mut learnt = Vec::new();
+        for unknown in &mut self.unknown {
+            let value = |t: &Trial| unknown.sign * t.metrics[unknown.metric];
+            let values: Vec<f64> = self.told.iter().map(value).collect();
+            let target = Target::new(&values)?;
+            let bent: Vec<f64> = values.iter().map(|x| target.of(*x)).collect();
+            let process = Process::fit(&self.known, &bent, unknown.place)?;
+            unknown.place = Some(process.place());
+            learnt.push(Learnt {
+                target,
+                process,
+                limits: unknown.limits.clone(),
+            });
+        }
+        Some(learnt)
+    }
+
+    /// The front so far, to be added to.
+    fn gain(&self, learnt: &[Learnt]) -> Gain {
+        let told: Vec<Told> = (self.unknown.iter().zip(learnt))
+            .filter_map(|(unknown, learnt)| {
+                let goal = unknown.goal?;
+                let values: Vec<f64> = (self.told.iter().take(START))
+                    .map(|t| -t.goals[goal])
+                    .collect();
+                let least = unknown
+                    .limits
+                    .iter()
+                    .filter(|(_, least)| *least)
+                    .map(|(x, _)| *x);
+                let reference = match self.judge.reference(goal) {
+                    Some(x) => -x,
+                    None => quantile(&values, 0.25).unwrap_or(0.0),
+                };
+                let reference = least.fold(reference, f64::max);
+                let best = self
+                    .told
+                    .iter()
+                    .map(|t| -t.goals[goal])
+                    .fold(reference, f64::max);
+                let range = best - reference;
+                Some(Told {
+                    goal,
+                    target: learnt.target,
+                    reference,
+                    range: if range > 0.0 { range } else { 1.0 },
+                })
+            })
+            .collect();
+        // the same draws in every batch
+        let mut rng = rng::stream(0, "expected gain", 0);
+        let draw = |_| {
+            told.iter()
+                .map(|_| StandardNormal.sample(&mut rng))
+                .collect()
+        };
+        let draws = (0..DRAWS).map(draw).collect();
+        let dim = self.judge.objectives().len();
+        let mut gain = Gain::new(dim, told.clone(), draws);
+        for trial in self.told.iter().filter(|t| t.counts()) {
+            let mut goals = scaled(&trial.goals, &self.box_of);
+            told.iter()
+                .for_each(|t| goals[t.goal] = t.scale(-trial.goals[t.goal]));
+            gain.add(&goals);
+        }
+        gain
+    }
+
+    /// Chooses those that promise most.
+    fn promising(&mut self, learnt: &[Learnt], n: usize, chosen: &mut Vec<Assignment>) {
+        let mut gain = self.gain(learnt);
+        let goal_of: Vec<bool> = self.unknown.iter().map(|u| u.goal.is_some()).collect();
+        let worth = |gain: &Gain, goals: &[f64], beliefs: &[(f64, f64, Vec<f64>)]| {
+            let told = (learnt.iter().zip(beliefs))
+                .map(|(l, (mean, variance, _))| (*mean, (variance + l.process.noise()).sqrt()));
+            let told: Vec<(f64, f64)> = told.collect();
+            let chances = learnt.iter().zip(&told).map(|(l, (m, d))| l.holds(*m, *d));
+            let chance: f64 = chances.product();
+            let of_goals: Vec<(f64, f64)> = (told.iter().zip(&goal_of))
+                .filter_map(|(belief, goal)| goal.then_some(*belief))
+                .collect();
+            if chance < 1e-6 || gain.is_beaten(goals, &of_goals, 3.0) {
+                return 0.0;
+            }
+            chance * gain.expected(goals, &of_goals)
+        };
+        let (known, entries, box_of) = (&self.known, &self.pool.entries, &self.box_of);
+        let mut list: Vec<Short> = (0..self.pool.entries.len())
+            .into_par_iter()
+            .with_min_len(64)
+            .map(|entry| {
+                let candidate = &entries[entry];
+                let beliefs = learnt
+                    .iter()
+                    .map(|l| l.process.predict(known, &candidate.row));
+                let beliefs: Vec<(f64, f64, Vec<f64>)> = beliefs.collect();
+                let goals = scaled(&candidate.goals, box_of);
+                let gain = worth(&gain, &goals, &beliefs);
+                Short {
+                    entry,
+                    goals,
+                    beliefs: if gain > 0.0 { beliefs } else { Vec::new() },
+                    gain,
+                }
+            })
+            .collect();
+        for short in &list {
+            self.pool.entries[short.entry].hope = short.gain;
+        }
+        let several = goal_of.iter().filter(|g| **g).count() > 1;
+        list.sort_by(|a, b| b.gain.total_cmp(&a.gain).then(a.entry.cmp(&b.entry)));
+        list.truncate(if several {
+            SHORT_LIST_OF_DRAWS
+        } else {
+            SHORT_LIST
+        });
+        let volume = gain.volume();
+        self.gain_left = list.first().map(|best| match volume > 0.0 {
+            true => best.gain / volume,
+            false => f64::INFINITY,
+        });
+        let mut taken = Vec::new();
+        while taken.len() < n && !list.is_empty() {
+            let best =
+                (0..list.len()).reduce(|a, b| if list[b].gain > list[a].gain { b } else { a });
+            let Some(best) = best.map(|b| list.remove(b)) else {
+                break;
+            };
+            taken.push(best.entry);
+            if best.beliefs.is_empty() || taken.len() == n {
+                continue;
+            }
+            // it is taken to come out as expected
+            let mut goals = best.goals.clone();
+            for ((unknown, l), (mean, ..)) in self.unknown.iter().zip(learnt).zip(&best.beliefs) {
+                if let Some(goal) = unknown.goal {
+                    goals[goal] = gain.scale(goal, l.target.back(*mean));
+                }
+            }
+            gain.add(&goals);
+            let (entries, row) = (&self.pool.entries, &self.pool.entries[best.entry].row);
+            list.par_iter_mut().with_min_len(8).for_each(|other| {
+                let own_row = &entries[other.entry].row;
+                let beliefs = other.beliefs.iter_mut().zip(&best.beliefs).zip(learnt);
+                for ((own, chosen), l) in beliefs {
+                    let covariance = l.process.covariance((own_row, &own.2), (row, &chosen.2));
+                    let more = l.process.condition(covariance, chosen.1);
+                    own.1 = (own.1 - l.process.scale() * more * more).max(1e-12);
+                    own.2.push(more);
+                }
+                if !other.beliefs.is_empty() {
+                    other.gain = worth(&gain, &other.goals, &other.beliefs);
+                }
+            });
+        }
+        // from the back, so that those in front keep their places
+        let order = taken.clone();
+        let mut removed: Vec<(usize, Assignment)> = Vec::new();
+        taken.sort_unstable_by(|a, b| b.cmp(a));
+        for entry in taken {
+            let mut one = Vec::new();
+            self.take(entry, &mut one);
+            removed.extend(one.pop().map(|a| (entry, a)));
+        }
+        for entry in order {
+            if let Some(k) = removed.iter().position(|(e, _)| *e == entry) {
+                chosen.push(removed.swap_remove(k).1);
+            }
+        }
+    }
+}
