@@ -22,7 +22,6 @@ pub mod expr;
 pub mod fuse;
 pub mod guidelines;
 pub mod ir;
-#[cfg(feature = "torch")]
 pub mod measure;
 pub mod search;
 pub mod space;

@@ -61,6 +61,49 @@ impl Column {
         }
     }
 
+    /// `n` missing cells of the same type.
+    fn missing(&self, n: usize) -> Self {
+        self.take(&vec![usize::MAX; n])
+    }
+
+    /// These cells and then those of `other`; `None` where the types differ. A column in which nothing is present is of
+    /// any type.
+    fn then(self, other: Self) -> Option<Self> {
+        if self.is_vacant() {
+            let mut cells = other.missing(self.len());
+            return cells.extend(other).then_some(cells);
+        }
+        let mut cells = self;
+        match other.is_vacant() {
+            true => {
+                let none = cells.missing(other.len());
+                cells.extend(none)
+            }
+            false => cells.extend(other),
+        }
+        .then_some(cells)
+    }
+
+    fn is_vacant(&self) -> bool {
+        match self {
+            Self::Real(v) => v.iter().all(Option::is_none),
+            Self::Int(v) => v.iter().all(Option::is_none),
+            Self::Bool(v) => v.iter().all(Option::is_none),
+            Self::Text(v) => v.iter().all(Option::is_none),
+        }
+    }
+
+    fn extend(&mut self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Real(a), Self::Real(b)) => a.extend(b),
+            (Self::Int(a), Self::Int(b)) => a.extend(b),
+            (Self::Bool(a), Self::Bool(b)) => a.extend(b),
+            (Self::Text(a), Self::Text(b)) => a.extend(b),
+            _ => return false,
+        }
+        true
+    }
+
     /// The text of one cell for CSV; empty where it is missing.
     fn cell(&self, row: usize) -> Cow<'_, str> {
         fn of<T: fmt::Display>(cells: &[Option<T>], row: usize) -> Cow<'_, str> {
@@ -369,6 +412,32 @@ impl Table {
         }
     }
 
+    /// The rows of this table and then those of `other`, under this table's name. A column that one of them lacks is
+    /// missing in its rows.
+    ///
+    /// # Errors
+    /// A column of different types in the two.
+    pub fn appended(&self, other: &Self) -> Result<Self, TableError> {
+        let mut both = Self::new(self.name.clone());
+        let own = self.columns.iter().map(|(name, _)| name);
+        let new = other.columns.iter().map(|(name, _)| name);
+        let new = new.filter(|name| self.get(name).is_none());
+        for name in own.chain(new) {
+            let (a, b) = (self.get(name), other.get(name));
+            let first = a.cloned().or_else(|| Some(b?.missing(self.rows)));
+            let second = b.cloned().or_else(|| Some(a?.missing(other.rows)));
+            let (Some(first), Some(second)) = (first, second) else {
+                continue;
+            };
+            let (expected, got) = (first.kind(), second.kind());
+            let column = first.then(second);
+            let column =
+                column.ok_or_else(|| self.error(name, TableErrorKind::Type { expected, got }))?;
+            both.push(name.clone(), column)?;
+        }
+        Ok(both)
+    }
+
     /// Writes the table as CSV with a header line; a missing cell is empty, an empty text is `""`.
     ///
     /// # Errors
@@ -479,6 +548,29 @@ mod tests {
         );
         assert!(told("far").contains("row 1 holds 1000000"));
         assert!(told("word").contains("expected int, got text"));
+    }
+
+    #[test]
+    fn appended_rows_keep_every_column() {
+        let mut more = Table::new("u.parquet");
+        more.push("x", vec![2.5]).unwrap();
+        more.push("flag", Column::Real(vec![None])).unwrap();
+        more.push("note", vec!["late".to_owned()]).unwrap();
+        let both = example().appended(&more).unwrap();
+        assert_eq!((both.name(), both.rows()), ("t.parquet", 3));
+        assert_eq!(both.ints("n").unwrap(), [Some(1), Some(2), None]);
+        assert_eq!(
+            both.reals("x").unwrap().as_ref(),
+            [None, Some(0.5), Some(2.5)]
+        );
+        assert_eq!(both.bools("flag").unwrap(), [Some(true), None, None]);
+        let notes = both.texts("note").unwrap();
+        assert_eq!(notes, [None, None, Some("late".to_owned())]);
+        let mut wrong = Table::new("w.parquet");
+        wrong.push("x", vec!["word".to_owned()]).unwrap();
+        let error = example().appended(&wrong).unwrap_err().to_string();
+        let expected = "table t.parquet, column \"x\": expected real, got text";
+        assert_eq!(error, expected);
     }
 
     #[test]

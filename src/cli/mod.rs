@@ -10,6 +10,8 @@ mod devices;
 mod export;
 mod failure;
 mod files;
+#[cfg(all(feature = "torch", feature = "analysis"))]
+mod measure;
 #[cfg(feature = "analysis")]
 mod networks;
 mod out;
@@ -63,6 +65,8 @@ enum Command {
     Run(run::Args),
     #[cfg(feature = "analysis")]
     Predict(predict::Args),
+    #[cfg(all(feature = "torch", feature = "analysis"))]
+    Measure(Box<measure::Args>),
     #[cfg(feature = "analysis")]
     Calibrate(calibrate::Args),
     Search(Box<search::Args>),
@@ -96,6 +100,8 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &mut out),
         #[cfg(feature = "analysis")]
         Command::Predict(args) => predict::run(&args, &mut out),
+        #[cfg(all(feature = "torch", feature = "analysis"))]
+        Command::Measure(args) => measure::run(&args, &mut out),
         #[cfg(feature = "analysis")]
         Command::Calibrate(args) => calibrate::run(&args, &mut out),
         Command::Search(args) => search::run(&args, &mut out),

@@ -1,55 +1,74 @@
-//! One measurement window: warm-up until the times are steady, then as many runs as the time allows.
+//! One measurement window: warm-up until the times are steady, then as many runs as the time allows, with the energy
+//! counter read at both ends of the same runs.
 
+use super::energy::{Gross, Pulse};
+use super::meter::{EnergyMeter, MeterError};
 use crate::base::stats::{median, quantile_sorted};
-use crate::torch::{Device, Net, Tensor, TorchError, libtorch_version};
-use rand_distr::{Distribution, StandardNormal};
-use std::time::{Duration, Instant};
+use serde::{Deserialize, Serialize};
 
-/// How to measure.
+/// How long to measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WindowOptions {
-    /// Threads of one operation; `None` leaves libtorch's own number.
-    pub threads: Option<u32>,
-    /// Samples in the batch.
-    pub batch: u32,
     /// At least this many timed runs, however long they take.
     pub min_runs: usize,
     /// At most this many timed runs.
     pub max_runs: usize,
-    /// Timed runs stop after this long, once there are `min_runs`.
+    /// Timed runs stop after this long, once there are `min_runs`. Where too many of them were disturbed, they go on for
+    /// as long again.
     pub budget_s: f64,
     /// Warm-up stops after this long even if the times still move.
     pub warm_up_s: f64,
-    /// Whether to measure the net's deployed form (see [`Net::optimized`]).
-    pub optimized: bool,
 }
 
 impl Default for WindowOptions {
     fn default() -> Self {
         Self {
-            threads: None,
-            batch: 1,
             min_runs: 10,
-            max_runs: 1000,
+            max_runs: 1_000_000,
             budget_s: 2.0,
             warm_up_s: 1.0,
-            optimized: true,
         }
     }
 }
 
-/// Statistics of the timed runs.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+/// One run.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Timed {
+    /// How long it took.
+    pub seconds: f64,
+    /// Whether another process took the processor away meanwhile.
+    pub disturbed: bool,
+}
+
+impl From<f64> for Timed {
+    fn from(seconds: f64) -> Self {
+        Self {
+            seconds,
+            disturbed: false,
+        }
+    }
+}
+
+/// Statistics of the timed runs: of the undisturbed ones where there are enough, else of all.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sampling {
     /// Median time of a run.
     pub latency_s: f64,
+    /// The fastest run.
+    pub latency_min_s: f64,
     /// A tenth of the runs were faster.
     pub latency_p10_s: f64,
     /// A tenth of the runs were slower.
     pub latency_p90_s: f64,
-    /// Timed runs.
+    /// Median distance from the median.
+    pub latency_mad_s: f64,
+    /// Timed runs, disturbed ones included.
     pub runs: usize,
-    /// Timed runs further from the median than five times the median distance from it.
+    /// Timed runs during which another process had the processor.
+    pub disturbed_runs: usize,
+    /// Whether the statistics are of the undisturbed runs alone.
+    pub undisturbed: bool,
+    /// Runs of the statistics further from the median than five times the median distance from it.
     pub outliers: usize,
     /// Runs before the timed ones.
     pub warm_up_runs: usize,
@@ -59,33 +78,19 @@ pub struct Sampling {
     pub drift_share: f64,
 }
 
-/// One row of a table of measurements.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Measurement {
-    /// Device of the net, `cpu` or `cuda:0`.
-    pub device: String,
-    /// What ran it.
-    pub runtime: &'static str,
-    /// Precision of weights and values.
-    pub precision: &'static str,
-    /// Threads of one operation.
-    pub threads: u32,
-    /// Samples in the batch; `latency_s` is for all of them together.
-    pub batch: u32,
-    /// Whether this is the net's deployed form.
-    pub optimized: bool,
+/// What a window found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Window {
     /// Times.
-    #[serde(flatten)]
     pub sampling: Sampling,
-    /// Energy of a run; null without a meter.
-    pub energy_j: Option<f64>,
-    /// Name of the energy meter; null without one.
-    pub meter: Option<String>,
-    /// libtorch's version.
-    pub runtime_version: &'static str,
+    /// Energy of the timed runs, idle included; why not, where the meter gave none. `None` without a meter.
+    pub gross: Option<Result<Gross, MeterError>>,
 }
 
-/// Times of `run` (in seconds, as it returns them) under the rules of `options`.
+/// Five undisturbed runs make a median that a neighbour cannot move.
+const ENOUGH: usize = 5;
+
+/// Times of `run` under the rules of `options`.
 ///
 /// Warm-up: at least two groups of five runs, until the medians of the last two groups agree within 5 %, or `warm_up_s` is
 /// over. `None` if `max_runs` is 0.
@@ -94,15 +99,67 @@ pub struct Measurement {
 /// The first error of `run`.
 pub fn sample<E>(
     options: &WindowOptions,
-    mut run: impl FnMut() -> Result<f64, E>,
+    run: impl FnMut() -> Result<Timed, E>,
 ) -> Result<Option<Sampling>, E> {
+    let found = window(options, None, &mut || 0.0, run)?;
+    Ok(found.map(|w| w.sampling))
+}
+
+/// As [`sample`], with the energy of the timed runs by `meter`. `now_s` is the clock of the energy window; both ends lie
+/// where the counter moves, so that its steps cost no accuracy.
+///
+/// # Errors
+/// The first error of `run`. A meter that fails makes no error: the window says why it has no energy.
+pub fn window<E>(
+    options: &WindowOptions,
+    meter: Option<&mut dyn EnergyMeter>,
+    now_s: &mut dyn FnMut() -> f64,
+    mut run: impl FnMut() -> Result<Timed, E>,
+) -> Result<Option<Window>, E> {
+    let (warm_up_runs, steady) = warm_up(options, &mut run)?;
+    let mut pulse = match meter {
+        None => None,
+        Some(meter) => Some(Pulse::start(meter, now_s, &mut || {
+            run().map(|t| t.seconds)
+        })?),
+    };
+    let mut times: Vec<Timed> = Vec::new();
+    let mut spent_s = 0.0;
+    let mut clean = 0;
+    loop {
+        let enough = times.len() >= options.min_runs && spent_s >= options.budget_s;
+        let calm = clean >= options.min_runs.max(ENOUGH) || spent_s >= 2.0 * options.budget_s;
+        if times.len() >= options.max_runs || (enough && calm) {
+            break;
+        }
+        let t = run()?;
+        spent_s += t.seconds;
+        clean += usize::from(!t.disturbed);
+        times.push(t);
+    }
+    if let Some(pulse) = &mut pulse {
+        pulse.count(times.len());
+        pulse.stop(now_s, &mut || run().map(|t| t.seconds))?;
+    }
+    let sampling = statistics(&times, warm_up_runs, steady);
+    Ok(sampling.map(|sampling| Window {
+        sampling,
+        gross: pulse.map(Pulse::finish),
+    }))
+}
+
+/// Runs before the timed ones, and whether the times had settled.
+fn warm_up<E>(
+    options: &WindowOptions,
+    run: &mut impl FnMut() -> Result<Timed, E>,
+) -> Result<(usize, bool), E> {
     const GROUP: usize = 5;
     const STEADY_SHARE: f64 = 0.05;
     let mut warm: Vec<f64> = Vec::new();
     let mut warm_s = 0.0;
     let mut steady = false;
     while !steady && (warm.is_empty() || warm_s < options.warm_up_s) {
-        let t = run()?;
+        let t = run()?.seconds;
         warm_s += t;
         warm.push(t);
         if let Some(at) = warm.len().checked_sub(2 * GROUP)
@@ -111,15 +168,18 @@ pub fn sample<E>(
             steady = (b - a).abs() <= STEADY_SHARE * a;
         }
     }
-    let mut times = Vec::new();
-    let mut spent_s = 0.0;
-    while times.len() < options.max_runs
-        && (times.len() < options.min_runs || spent_s < options.budget_s)
-    {
-        let t = run()?;
-        spent_s += t;
-        times.push(t);
-    }
+    Ok((warm.len(), steady))
+}
+
+fn statistics(all: &[Timed], warm_up_runs: usize, steady: bool) -> Option<Sampling> {
+    let calm = all.iter().filter(|t| !t.disturbed);
+    let calm: Vec<f64> = calm.map(|t| t.seconds).collect();
+    let disturbed_runs = all.len() - calm.len();
+    let undisturbed = calm.len() >= ENOUGH || disturbed_runs == 0;
+    let times = match undisturbed {
+        true => calm,
+        false => all.iter().map(|t| t.seconds).collect(),
+    };
     let (early, late) = times.split_at(times.len() / 2);
     let drift_share = match (median(early), median(late)) {
         (Some(a), Some(b)) if a > 0.0 => b / a - 1.0,
@@ -127,100 +187,26 @@ pub fn sample<E>(
     };
     let mut sorted = times;
     sorted.sort_by(f64::total_cmp);
-    let (Some(latency_s), Some(latency_p10_s), Some(latency_p90_s)) = (
-        quantile_sorted(&sorted, 0.5),
-        quantile_sorted(&sorted, 0.1),
-        quantile_sorted(&sorted, 0.9),
-    ) else {
-        return Ok(None);
-    };
+    let latency_s = quantile_sorted(&sorted, 0.5)?;
     let distances: Vec<f64> = sorted.iter().map(|t| (t - latency_s).abs()).collect();
-    let limit = 5.0 * median(&distances).unwrap_or(0.0);
-    Ok(Some(Sampling {
+    let latency_mad_s = median(&distances)?;
+    Some(Sampling {
         latency_s,
-        latency_p10_s,
-        latency_p90_s,
-        runs: sorted.len(),
-        outliers: distances.iter().filter(|d| **d > limit).count(),
-        warm_up_runs: warm.len(),
+        latency_min_s: quantile_sorted(&sorted, 0.0)?,
+        latency_p10_s: quantile_sorted(&sorted, 0.1)?,
+        latency_p90_s: quantile_sorted(&sorted, 0.9)?,
+        latency_mad_s,
+        runs: all.len(),
+        disturbed_runs,
+        undisturbed,
+        outliers: distances
+            .iter()
+            .filter(|d| **d > 5.0 * latency_mad_s)
+            .count(),
+        warm_up_runs,
         steady,
         drift_share,
-    }))
-}
-
-/// Time of one forward pass of `net` on its device, on fixed random input.
-///
-/// Sets libtorch's thread count for the whole process where `options` names one, so one measurement at a time.
-///
-/// # Errors
-/// Where the net does not run.
-pub fn measure_net(net: &Net, options: &WindowOptions) -> Result<Option<Measurement>, TorchError> {
-    if let Some(threads) = options.threads {
-        tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
-    }
-    let folded = match options.optimized {
-        true => Some(net.optimized()?),
-        false => None,
-    };
-    let net = folded.as_ref().unwrap_or(net);
-    let inputs = random_inputs(net, options.batch)?;
-    let sampling = sample(options, || {
-        Ok::<f64, TorchError>(time_once(net, &inputs)?.as_secs_f64())
-    })?;
-    Ok(sampling.map(|sampling| Measurement {
-        device: match net.device() {
-            Device::Cuda(n) => format!("cuda:{n}"),
-            _ => "cpu".to_owned(),
-        },
-        runtime: "torch",
-        precision: "fp32",
-        threads: tch::get_num_threads().unsigned_abs(),
-        batch: options.batch,
-        optimized: options.optimized,
-        sampling,
-        energy_j: None,
-        meter: None,
-        runtime_version: libtorch_version(),
-    }))
-}
-
-fn time_once(net: &Net, inputs: &[Tensor]) -> Result<Duration, TorchError> {
-    // work on a GPU is only queued by the call: wait for it on both sides of the clock
-    let wait = || {
-        if let Device::Cuda(n) = net.device() {
-            tch::Cuda::synchronize(n as i64);
-        }
-    };
-    wait();
-    let start = Instant::now();
-    let outputs = net.forward(inputs)?;
-    wait();
-    let time = start.elapsed();
-    drop(outputs);
-    Ok(time)
-}
-
-/// Standard normal inputs from a fixed stream, on the net's device.
-fn random_inputs(net: &Net, batch: u32) -> Result<Vec<Tensor>, TorchError> {
-    let mut inputs = Vec::new();
-    for (i, shape) in (0u64..).zip(net.input_shapes()) {
-        let mut rng = crate::base::rng::stream(0, "measure input", i);
-        let values: Vec<f32> = (0..shape.elems() * u64::from(batch))
-            .map(|_| StandardNormal.sample(&mut rng))
-            .collect();
-        let (h, w) = shape.hw();
-        let size = [batch, shape.channels(), h, w].map(i64::from);
-        let size = match shape {
-            crate::ir::Shape::Map { .. } => &size[..],
-            crate::ir::Shape::Flat { .. } => &size[..2],
-        };
-        inputs.push(
-            Tensor::f_from_slice(&values)?
-                .f_reshape(size)?
-                .f_to_device(net.device())?,
-        );
-    }
-    Ok(inputs)
+    })
 }
 
 #[cfg(test)]
@@ -230,7 +216,7 @@ mod tests {
     fn scripted(times: &[f64], options: &WindowOptions) -> Sampling {
         let mut next = times.iter().copied().chain(std::iter::repeat(1.0));
         let found: Result<_, std::convert::Infallible> =
-            sample(options, || Ok(next.next().unwrap()));
+            sample(options, || Ok(next.next().unwrap().into()));
         found.unwrap().unwrap()
     }
 
@@ -238,7 +224,7 @@ mod tests {
     fn warms_up_until_steady() {
         let options = WindowOptions {
             warm_up_s: 1e9,
-            min_runs: 4,
+            min_runs: 5,
             budget_s: 0.0,
             ..WindowOptions::default()
         };
@@ -247,7 +233,7 @@ mod tests {
         let found = scripted(&slow, &options);
         assert!(found.steady);
         assert_eq!(found.warm_up_runs, 16);
-        assert_eq!((found.runs, found.latency_s), (4, 1.0));
+        assert_eq!((found.runs, found.latency_s), (5, 1.0));
     }
 
     #[test]
@@ -275,6 +261,8 @@ mod tests {
         let found = scripted(&[1.0, 1.0, 1.1, 0.9, 1.2, 50.0], &options);
         assert_eq!((found.outliers, found.latency_s), (1, 1.1));
         assert!((found.latency_p10_s - 0.94).abs() < 1e-12);
+        assert!((found.latency_mad_s - 0.1).abs() < 1e-12);
+        assert_eq!(found.latency_min_s, 0.9);
     }
 
     #[test]
@@ -291,5 +279,50 @@ mod tests {
             ..options
         };
         assert_eq!(scripted(&[], &few).runs, 3);
+    }
+
+    /// A neighbour who takes the processor in two runs of three triples their time; the median stays that of the others.
+    #[test]
+    fn disturbed_runs_are_counted_and_left_out() {
+        let options = WindowOptions {
+            warm_up_s: 0.0,
+            min_runs: 10,
+            budget_s: 20.0,
+            ..WindowOptions::default()
+        };
+        let mut n = 0;
+        let found: Result<_, std::convert::Infallible> = sample(&options, || {
+            n += 1;
+            let disturbed = n % 3 != 0;
+            let seconds = if disturbed { 3.0 } else { 1.0 };
+            Ok(Timed { seconds, disturbed })
+        });
+        let found = found.unwrap().unwrap();
+        assert!(found.undisturbed);
+        assert_eq!((found.latency_s, found.latency_p90_s), (1.0, 1.0));
+        // the budget is doubled for the sake of undisturbed runs, no further: 40 s at 7 s for three runs
+        assert_eq!((found.runs, found.disturbed_runs), (17, 11));
+    }
+
+    #[test]
+    fn without_undisturbed_runs_all_count_and_it_says_so() {
+        let options = WindowOptions {
+            warm_up_s: 0.0,
+            min_runs: 4,
+            budget_s: 1.0,
+            ..WindowOptions::default()
+        };
+        let found: Result<_, std::convert::Infallible> = sample(&options, || {
+            Ok(Timed {
+                seconds: 2.0,
+                disturbed: true,
+            })
+        });
+        let found = found.unwrap().unwrap();
+        assert_eq!(
+            (found.undisturbed, found.runs, found.disturbed_runs),
+            (false, 4, 4)
+        );
+        assert_eq!(found.latency_s, 2.0);
     }
 }

@@ -4,6 +4,7 @@
 //! gradients; a net always runs in eval mode; initial weights depend on the seed and the parameter's name alone.
 //! A [`Net`] is `Send` but not `Sync`, as tch's tensors are: one net a thread.
 
+mod deploy;
 mod error;
 mod init;
 mod net;
@@ -12,6 +13,7 @@ mod plan;
 mod self_test;
 mod weights;
 
+pub use deploy::Frozen;
 pub use error::{TorchError, TorchErrorKind};
 pub use net::{Net, parse_device};
 pub use self_test::{SelfTest, libtorch_version, self_test};

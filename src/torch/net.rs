@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use std::collections::HashSet;
 use tch::{Device, Kind, Tensor};
 
-/// A runnable net in eval mode, fp32. It never records gradients.
+/// A runnable net in eval mode, fp32 unless [told otherwise](Net::to_kind). It never records gradients.
 ///
 /// ```no_run
 /// use blocksmith::ir::{GraphBuilder, Op, Shape, ops::Conv};
@@ -31,6 +31,7 @@ pub struct Net {
     pub(super) params: Vec<Param>,
     pub(super) tensors: Vec<Tensor>,
     pub(super) channels_last: bool,
+    pub(super) kind: Kind,
     plan: Plan,
     device: Device,
 }
@@ -76,6 +77,7 @@ impl Net {
             params,
             tensors,
             channels_last,
+            kind: Kind::Float,
             device,
         })
     }
@@ -140,7 +142,11 @@ impl Net {
         }
     }
 
-    fn prepare(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, TorchError> {
+    /// Inputs as the net runs on them: on its device, of its kind, in its layout. Ready inputs are left as they are.
+    ///
+    /// # Errors
+    /// Where the inputs do not fit, or libtorch refuses.
+    pub fn prepare(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, TorchError> {
         let shapes = self.input_shapes();
         if shapes.len() != inputs.len() {
             return Err(TorchErrorKind::InputCount {
@@ -185,7 +191,7 @@ impl Net {
                 }
                 .into());
             }
-            let x = x.f_to_device(self.device)?.f_to_kind(Kind::Float)?;
+            let x = x.f_to_device(self.device)?.f_to_kind(self.kind)?;
             ready.push(match self.channels_last && size.len() == 4 {
                 true => nhwc(&x)?,
                 false => x,
@@ -199,7 +205,7 @@ impl Net {
         let _guard = tch::no_grad_guard();
         let kind = match self.params[at].role {
             Role::Index => Kind::Int64,
-            _ => Kind::Float,
+            _ => self.kind,
         };
         let value = value.f_to_kind(kind)?.f_to_device(self.device)?;
         self.tensors[at] = match self.channels_last && value.dim() == 4 {

@@ -17,6 +17,7 @@ mod guidelines;
 mod help;
 mod hostile;
 mod library;
+mod meters;
 mod naive;
 mod networks;
 mod onnx;

@@ -16,6 +16,7 @@ pub fn shipped() -> Vec<PathBuf> {
         "search_spaces",
         "search_spaces/reference",
         "search_spaces/guidelines",
+        "search_spaces/ops",
     ] {
         for entry in std::fs::read_dir(root().join(folder)).unwrap() {
             let path = entry.unwrap().path();

@@ -9,7 +9,7 @@ use crate::cli::files::Loaded;
 use crate::cli::out::Out;
 use crate::cli::progress::bar;
 use crate::cost::Counts;
-use crate::measure::{Measurement, WindowOptions, measure_net};
+use crate::measure::{Measurement, TorchSetup, WindowOptions, measure_net};
 use crate::search::Outcome;
 use crate::torch::{Device, Net};
 use anyhow::{Context, anyhow};
@@ -30,9 +30,9 @@ pub fn best(
     if count == 0 {
         return Ok(HashMap::new());
     }
-    let options = WindowOptions {
+    let setup = TorchSetup {
         threads: args.threads,
-        ..WindowOptions::default()
+        ..TorchSetup::default()
     };
     let best: Vec<usize> = outcome
         .trials
@@ -56,7 +56,7 @@ pub fn best(
             return Err(anyhow!("trial {trial}: libtorch has {params} parameters, the count is {counted}; please report this").into());
         }
         let measured = if place < args.measure_top {
-            measure_net(&net, &options)?
+            measure_net(&net, setup, &WindowOptions::default())?
         } else {
             None
         };

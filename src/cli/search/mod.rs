@@ -141,14 +141,10 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let seconds = started.elapsed().as_secs_f64();
     out.note(&tally_text(&outcome, seconds));
     if outcome.stop == Stop::Interrupted {
-        let command: Vec<String> = std::env::args()
-            .filter(|a| a != "--resume")
-            .map(|a| quoted(&a))
-            .collect();
         let done = grouped(outcome.trials.len() as u64);
         return Err(Failure::Interrupted(format!(
             "interrupted after {done} trials; all are kept. Go on with:\n  {} --resume",
-            command.join(" ")
+            command_line(&["--resume"])
         )));
     }
     if outcome.front.is_empty() {
@@ -255,8 +251,14 @@ fn refuse_unmeasured(problem: &Problem, models: &[DeviceModel]) -> Result<()> {
     Ok(())
 }
 
-/// The first Ctrl-C lets the batch in hand finish, the second ends the program.
-fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
+/// This process's command line without some options, as a shell takes it.
+pub(super) fn command_line(without: &[&str]) -> String {
+    let words = std::env::args().filter(|a| !without.contains(&a.as_str()));
+    words.map(|a| quoted(&a)).collect::<Vec<_>>().join(" ")
+}
+
+/// The first Ctrl-C lets the work in hand finish, the second ends the program.
+pub(super) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {

@@ -1,0 +1,307 @@
+//! Single operators: a designed sample over classes of kernels.
+//!
+//! Shares follow where nets spend their time and where a model fitted to fewer errs most: small and odd widths,
+//! depthwise and grouped convolutions, maps that no longer fit a cache. The draw of each place is its own stream, so that
+//! a longer list starts with the shorter one.
+
+use super::item;
+use crate::base::rng::{Rng, stream};
+use crate::measure::Item;
+use rand::RngExt;
+use serde_json::{Value, json};
+
+type Draw = fn(&mut Rng) -> Option<(&'static str, Value)>;
+
+/// Classes with their shares.
+const CLASSES: &[(&str, u32, Draw)] = &[
+    ("pointwise", 9, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [1, 1],
+                ..PLAIN
+            },
+        )
+    }),
+    ("dense", 8, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 3],
+                ..PLAIN
+            },
+        )
+    }),
+    ("dense_s2", 2, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 3],
+                stride: 2,
+                ..PLAIN
+            },
+        )
+    }),
+    ("large", 2, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [5, 7],
+                ..PLAIN
+            },
+        )
+    }),
+    ("stem", 1, stem),
+    ("dilated", 2, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 3],
+                dilated: true,
+                ..PLAIN
+            },
+        )
+    }),
+    ("grouped", 5, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [1, 3],
+                groups: Groups::Some,
+                ..PLAIN
+            },
+        )
+    }),
+    ("depthwise", 6, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 5],
+                groups: Groups::All,
+                ..PLAIN
+            },
+        )
+    }),
+    ("depthwise_s2", 2, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 5],
+                groups: Groups::All,
+                stride: 2,
+                dilated: false,
+            },
+        )
+    }),
+    ("depthwise_dilated", 1, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 3],
+                groups: Groups::All,
+                dilated: true,
+                stride: 1,
+            },
+        )
+    }),
+    ("linear", 2, linear),
+    ("pool", 3, pool),
+    ("act", 4, |r| {
+        elementwise(
+            r,
+            &[
+                "relu", "relu6", "prelu", "silu", "hswish", "sigmoid", "hsigmoid",
+            ],
+        )
+    }),
+    ("norm", 1, |r| elementwise(r, &["norm"])),
+    ("join", 3, |r| {
+        join(r, &["add", "add", "mul", "concat", "concat", "concat"])
+    }),
+    ("gate", 1, |r| join(r, &["gate"])),
+    ("layout", 2, layout),
+];
+
+/// Multiply-accumulates that one run of an operator may have: a second on the slowest device is enough.
+const MAX_MACS: f64 = 6e8;
+const MAX_ELEMS: f64 = 2e6;
+
+#[derive(Clone, Copy)]
+enum Groups {
+    None,
+    Some,
+    All,
+}
+
+#[derive(Clone, Copy)]
+struct Shape {
+    kernel: [u32; 2],
+    stride: u32,
+    dilated: bool,
+    groups: Groups,
+}
+
+const PLAIN: Shape = Shape {
+    kernel: [1, 1],
+    stride: 1,
+    dilated: false,
+    groups: Groups::None,
+};
+
+/// `count` operators, classes in proportion to their shares.
+pub fn ops(folder: &str, count: usize, seed: u64) -> Vec<Item> {
+    let shares: u32 = CLASSES.iter().map(|c| c.1).sum();
+    let mut items = Vec::with_capacity(count);
+    // one place of each class in turn, the class with the largest share left first
+    let mut given = vec![0u32; CLASSES.len()];
+    for place in 0..count {
+        let owed = |at: usize| {
+            let share = f64::from(CLASSES[at].1) / f64::from(shares);
+            share * (place + 1) as f64 - f64::from(given[at])
+        };
+        let next = (0..CLASSES.len()).max_by(|a, b| owed(*a).total_cmp(&owed(*b)));
+        let Some((at, (class, _, draw))) = next.and_then(|at| Some((at, CLASSES.get(at)?))) else {
+            break;
+        };
+        let mut rng = stream(seed, class, u64::from(given[at]));
+        given[at] += 1;
+        // a draw that is too large is drawn again
+        let drawn = (0..1000).find_map(|_| draw(&mut rng));
+        if let Some((file, choices)) = drawn {
+            let name = format!("{class} {}", given[at]);
+            items.push(item("ops", folder, file, class, name, choices));
+        }
+    }
+    items
+}
+
+fn log_uniform(rng: &mut Rng, min: f64, max: f64) -> f64 {
+    let at: f64 = rng.random_range(0.0..1.0);
+    min * (max / min).powf(at)
+}
+
+/// Widths: most are multiples of 8, as designers take them, some of 4, some are odd.
+fn width(rng: &mut Rng, min: f64, max: f64) -> u32 {
+    let step = match rng.random_range(0..8u32) {
+        0 => 1.0,
+        1 | 2 => 4.0,
+        _ => 8.0,
+    };
+    let width = (log_uniform(rng, min, max) / step).round().max(1.0) * step;
+    width as u32
+}
+
+fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> Option<T> {
+    let at = rng.random_range(0..of.len().max(1));
+    of.get(at).copied()
+}
+
+/// Sides of maps: those of 224 and its halves more often than others.
+fn side(rng: &mut Rng) -> u32 {
+    const USUAL: [u32; 10] = [7, 7, 14, 14, 14, 28, 28, 56, 56, 112];
+    match rng.random_range(0..3u32) {
+        0 => log_uniform(rng, 4.0, 160.0).round() as u32,
+        _ => pick(rng, &USUAL).unwrap_or(14),
+    }
+}
+
+fn conv(rng: &mut Rng, shape: Shape) -> Option<(&'static str, Value)> {
+    let size = side(rng);
+    let kernel_size = pick(rng, &shape.kernel)?;
+    let dilation = if shape.dilated {
+        pick(rng, &[2u32, 2, 3, 4])?
+    } else {
+        1
+    };
+    let (groups, in_width, out_width) = match shape.groups {
+        Groups::None => (1, width(rng, 8.0, 1024.0), width(rng, 8.0, 1024.0)),
+        Groups::All => (width(rng, 8.0, 1024.0), 1, 1),
+        Groups::Some => {
+            let groups = pick(rng, &[2u32, 3, 4, 8, 16, 32])?;
+            let wide = log_uniform(rng, 4.0, 96.0).round() as u32;
+            (groups, wide, wide)
+        }
+    };
+    let out = f64::from(size.div_ceil(shape.stride));
+    let [g, i, o] = [groups, in_width, out_width].map(f64::from);
+    let taps = f64::from(kernel_size * kernel_size);
+    let macs = out * out * taps * g * i * o;
+    let elems = g * i * f64::from(size * size) + g * o * out * out;
+    let sound = macs <= MAX_MACS && elems <= MAX_ELEMS && g * i * o * taps <= 8e6;
+    sound.then(|| {
+        let choices = json!({"groups": groups, "in_width": in_width, "out_width": out_width, "size": size,
+            "kernel_size": kernel_size, "stride": shape.stride, "dilation": dilation});
+        ("conv.json", choices)
+    })
+}
+
+fn stem(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let choices = json!({"groups": 1, "in_width": 3, "out_width": width(rng, 16.0, 64.0),
+        "size": pick(rng, &[96u32, 128, 160, 192, 224, 256])?, "kernel_size": pick(rng, &[3u32, 3, 7])?,
+        "stride": 2, "dilation": 1});
+    Some(("conv.json", choices))
+}
+
+fn linear(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let out_features = match rng.random_range(0..2u32) {
+        0 => 1000,
+        _ => width(rng, 10.0, 2048.0),
+    };
+    let in_features = width(rng, 16.0, 4096.0);
+    Some((
+        "linear.json",
+        json!({"in_features": in_features, "out_features": out_features}),
+    ))
+}
+
+/// A map that is neither tiny nor too large.
+fn map(rng: &mut Rng) -> Option<(u32, u32)> {
+    let (channels, size) = (width(rng, 8.0, 1024.0), side(rng));
+    let elems = f64::from(channels) * f64::from(size * size);
+    (elems <= MAX_ELEMS).then_some((channels, size))
+}
+
+fn pool(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let op = pick(
+        rng,
+        &[
+            "max3s2", "max3s2", "max2s2", "avg3s2", "avg3s1", "global", "global",
+        ],
+    )?;
+    let (channels, size) = map(rng)?;
+    (size >= 4).then(|| {
+        (
+            "pool.json",
+            json!({"channels": channels, "size": size, "op": op}),
+        )
+    })
+}
+
+fn elementwise(rng: &mut Rng, of: &[&'static str]) -> Option<(&'static str, Value)> {
+    let op = pick(rng, of)?;
+    let (channels, size) = map(rng)?;
+    Some((
+        "elementwise.json",
+        json!({"channels": channels, "size": size, "op": op}),
+    ))
+}
+
+fn join(rng: &mut Rng, of: &[&'static str]) -> Option<(&'static str, Value)> {
+    let op = pick(rng, of)?;
+    let (channels, size) = map(rng)?;
+    Some((
+        "join.json",
+        json!({"channels": channels, "size": size, "op": op}),
+    ))
+}
+
+fn layout(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let op = pick(rng, &["shuffle", "shuffle", "shuffle", "upsample"])?;
+    let groups = pick(rng, &[2u32, 2, 3, 4, 8])?;
+    let (channels, size) = map(rng)?;
+    let width = (channels / groups).max(1);
+    (size <= 80).then(|| {
+        let choices = json!({"groups": groups, "width": width, "size": size, "op": op});
+        ("layout.json", choices)
+    })
+}
