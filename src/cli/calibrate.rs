@@ -9,9 +9,10 @@ use crate::analysis::parquet;
 use crate::base::file::write_atomically;
 use crate::calibrate::few;
 use crate::calibrate::nasbench::A76_CACHE_ELEMS;
+use crate::calibrate::own::MIN_OPERATORS;
 use crate::calibrate::public::{self, Tables};
 use crate::calibrate::report::{self, Line};
-use crate::calibrate::{About, Sample, fit_own, own_sample, priors};
+use crate::calibrate::{About, Measured, Sample, fit_own, fit_with_operators, own_sample, priors};
 use crate::device::{Law, Profile, Provenance};
 use crate::fuse::FuseRules;
 use anyhow::Context;
@@ -22,7 +23,9 @@ use std::path::{Path, PathBuf};
 /// Fits a device profile to measured networks and prints its error on networks held out of the fit.
 ///
 /// A row of --measurements names its network as in `predict` and has `latency_s`, and where it was measured `energy_j` and
-/// `batch`. With --init the fit starts from a profile of a device of the same kind, whose rates stay wherever the rows cannot
+/// `batch`: rows of `measure` are taken as they are. Where single operators are among them (its suite `ops`), the errors are
+/// those on networks predicted from the operators alone, and on each family of networks from all rows but its own. With
+/// --init the fit starts from a profile of a device of the same kind, whose rates stay wherever the rows cannot
 /// tell: kernels that they do not have are marked as transferred.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -42,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "PROFILE")]
     init: Option<String>,
     /// How the runtime fuses; that of --init where it is left out.
-    #[arg(long, value_name = "RUNTIME", value_parser = ["eager", "onnx", "litert", "torchmobile", "ncnn"])]
+    #[arg(long, value_name = "RUNTIME", value_parser = ["eager", "torch", "onnx", "litert", "torchmobile", "ncnn"])]
     runtime: Option<String>,
     /// The hardware, in words.
     #[arg(long, default_value = "not stated")]
@@ -136,6 +139,7 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     let init = init.as_ref().map(|m| m.profile());
     let rules = match (args.runtime.as_deref(), init) {
         (Some("eager"), _) => FuseRules::eager(),
+        (Some("torch"), _) => FuseRules::torch(),
         (Some("onnx"), _) => FuseRules::onnx(),
         (Some("litert"), _) => FuseRules::litert(),
         (Some("torchmobile"), _) => FuseRules::torchmobile(),
@@ -147,9 +151,9 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
             ));
         }
     };
-    let mut samples = Vec::new();
+    let mut rows = Vec::new();
     for path in &args.measurements {
-        samples.extend(read_samples(path, &args.ops, &rules)?);
+        rows.extend(read_rows(path, &args.ops, &rules)?);
     }
     let files: Vec<String> = args
         .measurements
@@ -199,15 +203,27 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
         },
         _ => priors::cpu(),
     };
-    let profile = fit_own(about, &samples, init, prior).map_err(input)?;
+    let samples: Vec<Sample> = rows.iter().map(|r| r.sample.clone()).collect();
+    let operators = rows.iter().filter(|r| r.operator).count();
+    let profile = if init.is_none() && operators >= MIN_OPERATORS {
+        fit_with_operators(about, &rows, prior).map_err(input)?
+    } else {
+        fit_own(about, &samples, init, prior).map_err(input)?
+    };
     for doubt in few::doubts(&profile, &samples, init) {
         out.note(&format!("warning: {doubt}"));
     }
     Ok(profile)
 }
 
-fn read_samples(path: &Path, ops: &[PathBuf], rules: &FuseRules) -> Result<Vec<Sample>> {
+/// Rows of `measure` say of which suite and family they are; others are networks, each a family of its own.
+fn read_rows(path: &Path, ops: &[PathBuf], rules: &FuseRules) -> Result<Vec<Measured>> {
     let table = parquet::read(path)?;
+    let texts = |name: &str| {
+        let column = table.get(name).map(|_| table.texts(name));
+        column.transpose().map_err(input)
+    };
+    let (suites, families) = (texts("suite")?, texts("family")?);
     let mut networks = Networks::open(&table, ops, rules, 1)?;
     let latencies = table.all_reals("latency_s").map_err(input)?;
     let energies = table
@@ -240,13 +256,22 @@ fn read_samples(path: &Path, ops: &[PathBuf], rules: &FuseRules) -> Result<Vec<S
             )));
         }
         let network = networks.get(row)?;
-        samples.push(own_sample(
+        let mut sample = own_sample(
             &network.name,
             network.kernels,
             network.batch,
             latency_s,
             energy,
-        ));
+        );
+        let cell =
+            |texts: Option<&[Option<String>]>| texts.and_then(|t| t.get(row).cloned().flatten());
+        if let Some(family) = cell(families) {
+            sample.group = family;
+        }
+        samples.push(Measured {
+            sample,
+            operator: cell(suites).as_deref() == Some("ops"),
+        });
     }
     Ok(samples)
 }

@@ -108,6 +108,14 @@ impl FuseRules {
         }
     }
 
+    /// libtorch running nets with folded batch norms, op by op.
+    pub fn torch() -> Self {
+        Self {
+            conv_norm: true,
+            ..Self::eager()
+        }
+    }
+
     /// ncnn after its optimiser.
     pub fn ncnn() -> Self {
         Self {

@@ -1,7 +1,7 @@
 //! Energy of a window: from tick to tick of the counter, less what the device takes idle, or no figure at all.
 //!
 //! Invariants: a figure rests on ten ticks of the counter or more, on idle windows on both sides that agree within 5 %,
-//! and is above 0. Whatever fails says why.
+//! and is more than that above idle. Whatever fails says why.
 
 use super::meter::{EnergyMeter, MeterError};
 use serde::{Deserialize, Serialize};
@@ -71,8 +71,8 @@ pub enum Refusal {
         /// After it.
         after_w: f64,
     },
-    /// Running took no more than idling.
-    #[error("{gross_w:.2} W while running is not above {idle_w:.2} W idle")]
+    /// Running took hardly more than idling.
+    #[error("{gross_w:.2} W while running is not 5 % above {idle_w:.2} W idle")]
     NotAboveIdle {
         /// Power of the window.
         gross_w: f64,
@@ -112,7 +112,7 @@ pub fn above_idle(
     }
     let idle_w = (before_w + after_w) / 2.0;
     let above_j = gross.energy_j - idle_w * gross.window_s;
-    if above_j <= 0.0 {
+    if above_j <= IDLE_DRIFT * idle_w * gross.window_s {
         return Err(Refusal::NotAboveIdle {
             gross_w: gross.energy_j / gross.window_s,
             idle_w,

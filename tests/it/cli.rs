@@ -2,6 +2,8 @@
 
 mod check;
 mod export;
+#[cfg(all(feature = "torch", feature = "analysis"))]
+mod measure;
 #[cfg(feature = "analysis")]
 mod operators;
 mod options;

@@ -16,19 +16,31 @@ fn what_is_not_there_is_told_by_name() {
     for def in METERS.iter().filter(|d| d.name != "pmic") {
         let gpu = (!def.cpu).then_some(0);
         let why = find(&places(gpu), Some(def.name)).err().unwrap().0;
-        assert!(why.starts_with(def.name) && why.len() > def.name.len() + 5, "{why}");
+        assert!(
+            why.starts_with(def.name) && why.len() > def.name.len() + 5,
+            "{why}"
+        );
     }
     let why = find(&places(None), None).err().unwrap().0;
     assert!(why.contains("rapl: ") && why.contains("pmic: "), "{why}");
-    assert!(!why.contains("nvml"), "a GPU's counter says nothing of a CPU: {why}");
+    assert!(
+        !why.contains("nvml"),
+        "a GPU's counter says nothing of a CPU: {why}"
+    );
 }
 
 #[test]
 fn the_first_meter_that_is_there_is_taken() {
     let root = tempfile::tempdir().unwrap();
-    let monitor = root.path().join("sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3");
+    let monitor = root
+        .path()
+        .join("sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3");
     fs::create_dir_all(&monitor).unwrap();
-    for (file, text) in [("in1_label", "VDD_IN"), ("in1_input", "5000"), ("curr1_input", "2000")] {
+    for (file, text) in [
+        ("in1_label", "VDD_IN"),
+        ("in1_input", "5000"),
+        ("curr1_input", "2000"),
+    ] {
         fs::write(monitor.join(file), text).unwrap();
     }
     let places = Places {
@@ -46,7 +58,10 @@ fn the_first_meter_that_is_there_is_taken() {
     let joules = meter.read_uj().unwrap() as f64 * 1e-6;
     // 10 W; the last reading may be a while old on a busy machine, but none is ahead of the clock
     let seconds = start.elapsed().as_secs_f64();
-    assert!(joules > 0.0 && joules <= 10.0 * seconds + 0.5, "{joules} J in {seconds} s");
+    assert!(
+        joules > 0.0 && joules <= 10.0 * seconds + 0.5,
+        "{joules} J in {seconds} s"
+    );
 }
 
 /// The C side of a GPU: 150 W, millijoules that move every 100 ms, on a clock that a file holds in milliseconds.

@@ -67,6 +67,9 @@ pub struct Args {
     /// Goes on with a run that was interrupted or killed.
     #[arg(long)]
     resume: bool,
+    /// With --resume: measures nothing more, and makes rows of what is there.
+    #[arg(long, requires = "resume")]
+    finish: bool,
     /// Where to run: `cpu` or `cuda:0`.
     #[arg(long, default_value = "cpu")]
     device: String,
@@ -123,7 +126,7 @@ pub struct Args {
     /// Turns that a waiting thread of OpenMP spins before it sleeps, or `default` for OpenMP's own number. Spinning threads
     /// slow each other down many times where there are more of them than processors.
     #[arg(long, value_name = "TURNS", default_value = "10000", value_parser = process::parse_spin)]
-    spin: Option<u64>,
+    spin: process::Spin,
     /// What stands for / where load, heat and meters are read.
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     sysfs_root: PathBuf,
@@ -238,7 +241,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         Some(meter) => Some(&mut **meter),
         None => None,
     };
-    let finished = Session {
+    let mut session = Session {
         items: &items,
         plan: &plan,
         runtime: &mut runtime,
@@ -271,8 +274,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             progress.set_position(done);
             progress.set_message(short(name));
         },
-    }
-    .run(&mut records);
+    };
+    let finished = args.finish || session.run(&mut records);
     progress.finish_and_clear();
     if let Some(writer) = writer.take() {
         writer.finish()?;
