@@ -329,7 +329,7 @@ mod tests {
         world.pass(0.033, 50.0);
         let before = world.idle(2.0);
         assert!((before.power_w - 50.0).abs() < 0.2, "{before:?}");
-        let gross = world.measure(0.007, &seconds(2.0));
+        let gross = world.measure(0.007, &seconds(2.0)).unwrap();
         let after = world.idle(2.0);
         // 100 W above idle for 7 ms
         let energy = above_idle(&gross, Some(&before), Some(&after)).unwrap();
@@ -342,7 +342,7 @@ mod tests {
     fn a_window_of_few_ticks_is_refused() {
         let world = World::default();
         let before = world.idle(2.0);
-        let gross = world.measure(0.005, &seconds(0.5));
+        let gross = world.measure(0.005, &seconds(0.5)).unwrap();
         let after = world.idle(2.0);
         assert!(gross.ticks < 10.0, "{gross:?}");
         let refusal = above_idle(&gross, Some(&before), Some(&after)).unwrap_err();

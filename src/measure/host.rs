@@ -177,6 +177,20 @@ pub fn switches() -> u64 {
     }
 }
 
+/// Processor time of this process, all threads together; `None` where the system does not tell.
+pub fn processor_s() -> Option<f64> {
+    #[cfg(target_os = "linux")]
+    {
+        use nix::time::{ClockId, clock_gettime};
+        let time = clock_gettime(ClockId::CLOCK_PROCESS_CPUTIME_ID).ok()?;
+        Some(std::time::Duration::from(time).as_secs_f64())
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        None
+    }
+}
+
 /// Keeps this process, and threads that it starts from now on, on these processors.
 ///
 /// # Errors
@@ -239,6 +253,20 @@ mod tests {
         let moment = sensors.moment();
         assert_eq!(moment.load_1m, Some(0.52));
         assert_eq!(moment.temperature_c, Some(48.25));
+    }
+
+    /// Work takes processor time.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn processor_time_passes_with_work() {
+        let start = processor_s().unwrap();
+        assert!(start > 0.0);
+        let wall = std::time::Instant::now();
+        let mut sum = 0u64;
+        while processor_s().unwrap() - start < 0.01 {
+            sum = sum.wrapping_add(std::hint::black_box(1));
+        }
+        assert!(sum > 0 && wall.elapsed().as_secs_f64() > 0.0);
     }
 
     #[test]

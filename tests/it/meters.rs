@@ -2,7 +2,6 @@
 
 use blocksmith::measure::meter::{METERS, Places, find};
 use std::fs;
-use std::path::Path;
 
 /// Each meter is in the list once and says why it is not there on an empty machine.
 #[test]
@@ -65,6 +64,7 @@ fn the_first_meter_that_is_there_is_taken() {
 }
 
 /// The C side of a GPU: 150 W, millijoules that move every 100 ms, on a clock that a file holds in milliseconds.
+#[cfg(all(feature = "nvml", unix))]
 const STUB: &str = r#"
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,7 +91,7 @@ int nvmlDeviceGetTotalEnergyConsumption(void *device, unsigned long long *mj) {
 "#;
 
 #[cfg(all(feature = "nvml", unix))]
-fn stub(folder: &Path, name: &str, flags: &[&str]) -> Option<std::path::PathBuf> {
+fn stub(folder: &std::path::Path, name: &str, flags: &[&str]) -> Option<std::path::PathBuf> {
     let source = folder.join(format!("{name}.c"));
     fs::write(&source, STUB).unwrap();
     let library = folder.join(format!("lib{name}.so"));

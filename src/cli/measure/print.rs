@@ -44,9 +44,13 @@ pub fn warnings(rows: &[Row], items: &[Item], records: &[Record], replayed: usiz
     }
     let drift = rows.iter().find_map(|r| r.drift_share);
     if flagged("drift") > 0 {
-        let share = drift.map_or_else(String::new, percent);
+        let share = drift.unwrap_or(0.0);
+        let (size, word) = (
+            percent(share.abs()),
+            if share > 0.0 { "more" } else { "less" },
+        );
         out.note(&format!(
-            "warning: the first network took {share} % more at the end of the run than at its start"
+            "warning: the first network took {size} % {word} time at the end of the run than at its start"
         ));
     }
 }
