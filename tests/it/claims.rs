@@ -332,11 +332,24 @@ fn the_page_of_claims_is_current() {
     current("docs/claims.md", &render(&tables()));
 }
 
-/// Fails where an order that was reproduced is lost, and where one that was not is found.
+/// Tables all of whose orders are reproduced on every device that they name. They stay so.
+const WHOLE: [&str; 8] = [
+    "faster-rcnn",
+    "g-ghost",
+    "shufflenet-v2-gpu",
+    "mobilenet-v2",
+    "paddle",
+    "g1-gpu",
+    "g2-gpu",
+    "g3-gpu",
+];
+
+/// Fails where an order that was reproduced is lost, and where one that was not is found. `BLOCKSMITH_WRITE=1` writes the
+/// lists of those known not to be reproduced anew, for the difference to be looked at.
 #[test]
 fn orders_are_reproduced_but_for_those_known_not_to_be() {
     let mut models = BTreeMap::new();
-    let mut changes = Vec::new();
+    let (mut found, mut changes) = (Vec::new(), Vec::new());
     for table in tables() {
         let predicted = predictions(&table, &mut models);
         let claims = table.neighbours();
@@ -344,31 +357,50 @@ fn orders_are_reproduced_but_for_those_known_not_to_be() {
         for &(a, b) in &claims {
             let published = table.cost(&table.rows[a]).zip(table.cost(&table.rows[b]));
             let sound = published.is_none_or(|(a, b)| a < b);
-            assert!(
-                sound,
-                "{}: {} was not published so",
-                table.id, table.rows[a].name
-            );
+            let name = &table.rows[a].name;
+            assert!(sound, "{}: {name} was not published so", table.id);
         }
         for (on, column) in table.on.iter().zip(&predicted) {
             let names = |&(a, b): &(usize, usize)| [a, b].map(|i| table.rows[i].name.clone());
             let lost = claims.iter().filter(|&&(a, b)| column[a] >= column[b]);
             let lost: BTreeSet<_> = lost.map(names).collect();
             let known: BTreeSet<_> = on.known.iter().cloned().collect();
+            let place = format!("{} on {} batch {}", table.id, on.device, on.batch);
+            let kept = lost.is_empty() || !WHOLE.contains(&table.id.as_str());
+            assert!(kept, "{place}: {lost:?} are lost");
+            let pairs = lost.iter().map(|[a, b]| format!("[{a:?}, {b:?}]"));
+            let list = pairs.collect::<Vec<_>>().join(", ");
             if lost != known {
-                let list = serde_json::to_string(&lost).unwrap();
-                changes.push(format!(
-                    "{} on {} batch {}: \"known\": {list}",
-                    table.id, on.device, on.batch
-                ));
+                changes.push(format!("{place}: [{list}]"));
             }
+            found.push(list);
         }
     }
-    assert!(
-        changes.is_empty(),
-        "orders changed; now:\n{}",
-        changes.join("\n")
-    );
+    if std::env::var_os("BLOCKSMITH_WRITE").is_some() && !changes.is_empty() {
+        return write_known(&found);
+    }
+    let told =
+        "orders changed (BLOCKSMITH_WRITE=1 notes it in tests/data/claims.json); known are now";
+    assert!(changes.is_empty(), "{told}\n{}", changes.join("\n"));
+}
+
+/// Puts lists into the lines of devices, in order.
+fn write_known(lists: &[String]) {
+    let path = root().join("tests/data/claims.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let mut lists = lists.iter();
+    let line = |line: &str| match line.split_once("\"known\": [") {
+        Some((start, old)) => {
+            let comma = if old.ends_with(',') { "," } else { "" };
+            format!("{start}\"known\": [{}]}}{comma}\n", lists.next().unwrap())
+        }
+        None => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(line).collect();
+    // the page is made from this file by another test
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::rename(new, path).unwrap();
 }
 
 /// The counts that the papers give for their stacks: elements moved by one convolution, and work that is about constant.
