@@ -76,6 +76,19 @@ impl Drop for Lease<'_> {
     }
 }
 
+/// What is memorised of the parts of nets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memorised {
+    /// Parts, each with what goes in.
+    pub parts: usize,
+    /// The memory they take, about.
+    pub bytes: usize,
+    /// How often a part that was looked for was there.
+    pub found: u64,
+    /// How often it was not, and was lowered, or put together from smaller ones.
+    pub worked_out: u64,
+}
+
 /// Devices that fuse alike share the kernels.
 #[derive(Clone, Debug)]
 pub(super) struct Group<'a> {
@@ -144,6 +157,21 @@ impl<'a> Costs<'a> {
     /// The program that builds networks.
     pub fn program(&self) -> &'a Program {
         self.program
+    }
+
+    /// What the working memories hold that no thread has at the moment.
+    pub fn memorised(&self) -> Memorised {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = idle.iter().filter(|s| s.memo.owner == self.number);
+        each.fold(Memorised::default(), |sum, scratch| {
+            let own = scratch.memo.memorised();
+            Memorised {
+                parts: sum.parts + own.parts,
+                bytes: sum.bytes + own.bytes,
+                found: sum.found + own.found,
+                worked_out: sum.worked_out + own.worked_out,
+            }
+        })
     }
 
     /// The space.

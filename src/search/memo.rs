@@ -15,7 +15,7 @@
 //! Invariant: what is put together here equals, to the bit, what the whole graph gives. Where that is not sure (a limit
 //! is near, a part cannot be built, constants cross a seam) there is no answer, and the caller lowers the whole net.
 
-use super::evaluate::Group;
+use super::evaluate::{Group, Memorised};
 use crate::base::hash::{Chain, Fingerprint};
 use crate::blocks::{
     self, Entry, Inside, MAX_PARTS, Part, PartId, PartKind, Parts, Program, Scene,
@@ -49,6 +49,9 @@ const SMALL: usize = MAX_NODES / 16;
 pub(super) struct Memo {
     /// Which [`super::evaluate::Costs`] it holds for.
     pub owner: u64,
+    /// Parts looked for: found, and worked out because they were not there.
+    found: u64,
+    worked_out: u64,
     shapes: Vec<Shape>,
     shape_ids: HashMap<Shape, u32>,
     /// By shape: the identity of an input of it.
@@ -276,7 +279,9 @@ impl<'s> Counter<'_, 's> {
         if let Some(key) = key
             && let Some(found) = self.memo.table.get(&key)
         {
-            let (record, sums) = self.memo.kept(*found)?;
+            let found = *found;
+            self.memo.found += 1;
+            let (record, sums) = self.memo.kept(found)?;
             if joins(record) {
                 return Some(true);
             }
@@ -286,6 +291,7 @@ impl<'s> Counter<'_, 's> {
         if key.is_none() && !nodes {
             return self.each(part, assignment, run).map(|()| false);
         }
+        self.memo.worked_out += 1;
         let mut own = Run::default();
         let image = if context == 0 { 0 } else { run.image };
         own.start(at, image, self.devices.len());
@@ -460,6 +466,19 @@ impl Memo {
             owner: self.owner,
             ..Self::default()
         };
+    }
+
+    /// What it holds.
+    pub fn memorised(&self) -> Memorised {
+        let record =
+            size_of::<Record>() + size_of::<Sum>() * self.sums.len() / self.records.len().max(1);
+        Memorised {
+            parts: self.records.len(),
+            bytes: self.records.capacity() * record
+                + self.table.capacity() * size_of::<(u128, u32, u8)>(),
+            found: self.found,
+            worked_out: self.worked_out,
+        }
     }
 
     fn kept(&self, place: u32) -> Option<(&Record, &[Sum])> {
