@@ -53,7 +53,7 @@ pub use describe::{BlockInfo, ParamInfo, describe, markdown, schema};
 pub use lower::{Lower, LowerError, LowerErrorKind};
 pub use parts::{
     Call, Copies, Guarded, Inside, Listed, MAX_PARTS, Options, Part, PartId, PartKind, Parts,
-    Stretch,
+    Stretch, Weighed, weighed,
 };
 pub use program::Program;
 pub use registry::{BLOCKS, BlockDef, LowerFn, MAX_INT, OPS, find, list};

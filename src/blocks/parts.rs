@@ -13,6 +13,8 @@
 
 mod seen;
 
+pub use self::seen::weighed;
+
 use self::seen::Seen;
 use super::program::{Body, Kind, Node, Program, Slot};
 use super::registry::BlockDef;
@@ -28,8 +30,8 @@ pub const MAX_PARTS: usize = 4096;
 /// Copies of a varied repeat that have parts of their own.
 const MAX_COPIES: u32 = 64;
 
-/// The position of a decision, and the number of its values, no value included.
-pub type Counted = (u32, u64);
+/// The position of a decision, and what its value counts in the number of a setting of several.
+pub type Weighed = (u32, u64);
 
 /// The number of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +43,7 @@ pub struct Parts<'p> {
     program: &'p Program,
     list: Vec<Part<'p>>,
     root: PartId,
-    input: Box<[Counted]>,
+    input: Box<[Weighed]>,
 }
 
 /// One part.
@@ -49,10 +51,8 @@ pub struct Parts<'p> {
 pub struct Part<'p> {
     /// Parts of one class are made alike. Below twice [`MAX_PARTS`].
     pub class: u32,
-    /// The decisions that it depends on. `None` where there are more than 2^64 combinations.
-    pub decisions: Option<Box<[Counted]>>,
-    /// How many combinations there are, at most.
-    pub combinations: u64,
+    /// The decisions that it depends on. `None` where there are more than 2^64 settings of them.
+    pub decisions: Option<Box<[Weighed]>>,
     /// What it is.
     pub kind: PartKind<'p>,
     /// Whether it reads the network's input besides the value that goes in.
@@ -199,12 +199,12 @@ impl<'p> Parts<'p> {
             program,
             list: maker.list,
             root,
-            input: seen.counted(program)?.0,
+            input: seen.weighed(program)?,
         })
     }
 
     /// The decisions that the input's shape depends on, as those of a [`Part`].
-    pub fn input(&self) -> &[Counted] {
+    pub fn input(&self) -> &[Weighed] {
         &self.input
     }
 
@@ -218,8 +218,8 @@ impl<'p> Parts<'p> {
         self.root
     }
 
-    /// What a part is made of under an assignment; `None` of nodes to be lowered, and where the assignment gives no
-    /// answer.
+    /// What a part is made of under an assignment; `None` of nodes to be lowered, of a choice (see
+    /// [`taken`](Self::taken)), and where the assignment gives no answer.
     pub fn inside<'t>(
         &'t self,
         part: &'t Part<'p>,
@@ -229,14 +229,9 @@ impl<'p> Parts<'p> {
         let at = (self.program, assignment);
         let copies = &*part.place.copies;
         match &part.kind {
-            PartKind::Nodes(_) | PartKind::Listed(_) => None,
+            PartKind::Nodes(_) | PartKind::Listed(_) | PartKind::Choice(_) => None,
             PartKind::Chain(parts) => Some(Inside::Chain(parts)),
             PartKind::Call(call) => Some(Inside::Call(call)),
-            PartKind::Choice(Options { hole, options }) => {
-                let option = scene.context(at, copies, None).option(hole).ok()?;
-                let option = options.get(option as usize)?;
-                Some(Inside::Chain(std::slice::from_ref(option)))
-            }
             PartKind::When(Guarded { condition, part }) => {
                 scene.need_vars(at)?;
                 let scope = scene.context(at, copies, None).scope;
@@ -254,6 +249,31 @@ impl<'p> Parts<'p> {
                 Some(Inside::Copies(of, count as u32))
             }
         }
+    }
+
+    /// How many parts there are.
+    pub fn count(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The part that stands there: of a choice what it takes. `None` where it takes nothing.
+    pub fn taken(&self, mut id: PartId, assignment: &Assignment) -> Option<PartId> {
+        while let part = self.part(id)?
+            && let PartKind::Choice(Options { hole, options }) = &part.kind
+        {
+            let mut hole = *hole;
+            let option = loop {
+                match hole {
+                    Hole::One(id) => break assignment.get(*id)?,
+                    Hole::Each { level, items } => {
+                        let copy = *part.place.copies.get(*level as usize)?;
+                        hole = items.get(copy as usize)?;
+                    }
+                }
+            };
+            id = *options.get(option as usize)?;
+        }
+        Some(id)
     }
 
     /// A part.
@@ -525,11 +545,9 @@ impl<'p> Maker<'p> {
             }
             _ => (MAX_PARTS + self.list.len()) as u32,
         };
-        let (decisions, combinations) = seen.counted(self.program).unzip();
         self.list.push(Part {
             class,
-            decisions,
-            combinations: combinations.unwrap_or(u64::MAX),
+            decisions: seen.weighed(self.program),
             kind,
             sided,
             place: place.clone(),

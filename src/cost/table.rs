@@ -139,33 +139,6 @@ impl Totals {
         (input.elems() + output.elems()).saturating_add(conv.weights(input))
     }
 
-    /// The totals of a network that runs this one and then another on its only output; `None` where a count passes
-    /// `u64`. What an output sees is not put together: it stays 0.
-    ///
-    /// Exact, as between the two one value alone is alive.
-    #[must_use]
-    pub fn then(&self, next: &Self) -> Option<Self> {
-        Some(Self {
-            params: self.params.checked_add(next.params)?,
-            params_live: self.params_live.checked_add(next.params_live)?,
-            macs: self.macs.checked_add(next.macs)?,
-            macs_conv: self.macs_conv.checked_add(next.macs_conv)?,
-            macs_linear: self.macs_linear.checked_add(next.macs_linear)?,
-            conv_out_elems: self.conv_out_elems.checked_add(next.conv_out_elems)?,
-            mem_access_elems: self.mem_access_elems.checked_add(next.mem_access_elems)?,
-            n_conv: self.n_conv + next.n_conv,
-            n_conv_depthwise: self.n_conv_depthwise + next.n_conv_depthwise,
-            n_conv_grouped: self.n_conv_grouped + next.n_conv_grouped,
-            n_linear: self.n_linear + next.n_linear,
-            n_batchnorm: self.n_batchnorm + next.n_batchnorm,
-            running_stat_elems: self
-                .running_stat_elems
-                .checked_add(next.running_stat_elems)?,
-            peak_activation_elems: self.peak_activation_elems.max(next.peak_activation_elems),
-            visible: Visible::default(),
-        })
-    }
-
     fn add(
         &mut self,
         node: &Node,

@@ -1,10 +1,10 @@
 //! What a network costs: counted and predicted here for every candidate, in parallel; what only a run can tell is asked
 //! of an evaluator.
 
-use super::memo::{Counter, Memo};
+use super::memo::{self, Counter, Memo};
 use super::metric::{COUNTS, Metric};
 use crate::base::hash::{Fingerprint, Hasher};
-use crate::blocks::{self, Names, Parts, Program};
+use crate::blocks::{self, Names, Parts, Program, Weighed};
 use crate::cost::{self, Totals};
 use crate::device::{DeviceModel, Sum};
 use crate::fuse::{self, FuseRules, Kernel, KernelKind};
@@ -42,6 +42,8 @@ pub struct Costs<'a> {
     parts: Option<Parts<'a>>,
     /// The only networks that there are, where they were given.
     only: Option<HashMap<u128, (Fingerprint, Box<[f64]>)>>,
+    /// All decisions, unless they have too many settings to be numbered.
+    decisions: Option<Box<[Weighed]>>,
     /// Tells what one set of costs has memorised from what another has.
     number: u64,
     /// Working memories that no thread has at the moment.
@@ -73,6 +75,42 @@ impl Drop for Lease<'_> {
         // a thread that panicked holding the lock left the list as it was
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         idle.push(std::mem::take(&mut self.scratch));
+    }
+}
+
+/// The counts that are metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub params: u64,
+    pub macs: u64,
+    pub conv_out_elems: u64,
+    pub mem_access_elems: u64,
+    pub peak_activation_elems: u64,
+}
+
+impl From<&Totals> for Counted {
+    fn from(totals: &Totals) -> Self {
+        Self {
+            params: totals.params,
+            macs: totals.macs,
+            conv_out_elems: totals.conv_out_elems,
+            mem_access_elems: totals.mem_access_elems,
+            peak_activation_elems: totals.peak_activation_elems,
+        }
+    }
+}
+
+impl Counted {
+    /// Those of a net that runs this one and then another on its only output, where one value alone is alive between the
+    /// two; `None` where a count passes `u64`.
+    pub fn and(&self, next: &Self) -> Option<Self> {
+        Some(Self {
+            params: self.params.checked_add(next.params)?,
+            macs: self.macs.checked_add(next.macs)?,
+            conv_out_elems: self.conv_out_elems.checked_add(next.conv_out_elems)?,
+            mem_access_elems: self.mem_access_elems.checked_add(next.mem_access_elems)?,
+            peak_activation_elems: self.peak_activation_elems.max(next.peak_activation_elems),
+        })
     }
 }
 
@@ -132,6 +170,7 @@ impl<'a> Costs<'a> {
             metrics,
             parts: Parts::of(program),
             only: None,
+            decisions: blocks::weighed(program.space().decisions()),
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             idle: Mutex::default(),
         }
@@ -210,7 +249,7 @@ impl<'a> Costs<'a> {
         }
         match self.of_parts(assignment, extra, scratch) {
             Some(found) => Ok(found),
-            None => self.of_whole(assignment, extra, scratch),
+            None => self.of_net(assignment, extra, scratch),
         }
     }
 
@@ -222,10 +261,7 @@ impl<'a> Costs<'a> {
         scratch: &mut Scratch,
     ) -> Option<(Fingerprint, Box<[f64]>)> {
         let parts = self.parts.as_ref()?;
-        if scratch.memo.owner != self.number {
-            scratch.memo.forget();
-            scratch.memo.owner = self.number;
-        }
+        self.own(scratch);
         let counter = Counter {
             program: self.program,
             parts,
@@ -238,8 +274,36 @@ impl<'a> Costs<'a> {
             kernels: &mut scratch.kernels,
             identity: &mut scratch.identity,
         };
-        let (fingerprint, totals, sums) = counter.net(assignment)?;
-        Some((fingerprint, self.values(&totals, sums, extra)))
+        let (fingerprint, counted, sums) = counter.net(assignment)?;
+        Some((fingerprint, self.values(&counted, sums, extra)))
+    }
+
+    /// Has a working memory forget what it knows of other costs.
+    fn own(&self, scratch: &mut Scratch) {
+        if scratch.memo.owner != self.number {
+            let parts = self.parts.as_ref().map_or(0, Parts::count);
+            (scratch.memo).reset(self.number, (self.devices.len(), parts));
+        }
+    }
+
+    /// As [`of`](Self::of), from the whole graph, or from what is memorised of the same net.
+    fn of_net(
+        &self,
+        assignment: &Assignment,
+        extra: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(Fingerprint, Box<[f64]>), Unbuildable> {
+        self.own(scratch);
+        let key = self.decisions.as_deref();
+        let key = key.map(|decisions| memo::whole_key(decisions, assignment));
+        if let Some((fingerprint, counted, sums)) = key.and_then(|key| scratch.memo.whole(key)) {
+            return Ok((fingerprint, self.values(&counted, sums, extra)));
+        }
+        let (fingerprint, counted, sums) = self.whole(assignment, scratch)?;
+        if let Some(key) = key {
+            (scratch.memo).keep_whole(key, fingerprint, counted, &sums);
+        }
+        Ok((fingerprint, self.values(&counted, &sums, extra)))
     }
 
     /// As [`of`](Self::of), from the whole graph and nothing memorised: slower, and the same to the bit.
@@ -252,6 +316,15 @@ impl<'a> Costs<'a> {
         extra: usize,
         scratch: &mut Scratch,
     ) -> Result<(Fingerprint, Box<[f64]>), Unbuildable> {
+        let (fingerprint, counted, sums) = self.whole(assignment, scratch)?;
+        Ok((fingerprint, self.values(&counted, &sums, extra)))
+    }
+
+    fn whole(
+        &self,
+        assignment: &Assignment,
+        scratch: &mut Scratch,
+    ) -> Result<(Fingerprint, Counted, Vec<Sum>), Unbuildable> {
         let graph = (self.program)
             .lower_into(&mut scratch.lowering, assignment, Names::Off)
             .map_err(|e| Unbuildable(first_line(&e.render(None)).into()))?;
@@ -273,17 +346,17 @@ impl<'a> Costs<'a> {
             }
         }
         let fingerprint = graph.fingerprint_with(&mut scratch.identity);
-        Ok((fingerprint, self.values(&totals, &sums, extra)))
+        Ok((fingerprint, Counted::from(&totals), sums))
     }
 
-    fn values(&self, totals: &Totals, sums: &[Sum], extra: usize) -> Box<[f64]> {
+    fn values(&self, counted: &Counted, sums: &[Sum], extra: usize) -> Box<[f64]> {
         let mut values = Vec::with_capacity(self.metrics.len() + extra);
         let counts = [
-            totals.params,
-            totals.macs,
-            totals.conv_out_elems,
-            totals.mem_access_elems,
-            totals.peak_activation_elems.saturating_mul(4),
+            counted.params,
+            counted.macs,
+            counted.conv_out_elems,
+            counted.mem_access_elems,
+            counted.peak_activation_elems.saturating_mul(4),
         ];
         values.extend(counts.map(|count| count as f64));
         for (device, sum) in self.devices.iter().zip(sums) {

@@ -15,10 +15,13 @@
 //! Invariant: what is put together here equals, to the bit, what the whole graph gives. Where that is not sure (a limit
 //! is near, a part cannot be built, constants cross a seam) there is no answer, and the caller lowers the whole net.
 
-use super::evaluate::{Group, Memorised};
+mod table;
+
+use self::table::{Ends, Figures, Slot, Table};
+use super::evaluate::{Counted, Group, Memorised};
 use crate::base::hash::{Chain, Fingerprint};
 use crate::blocks::{
-    self, Entry, Inside, MAX_PARTS, Part, PartId, PartKind, Parts, Program, Scene,
+    self, Entry, Inside, MAX_PARTS, Part, PartId, PartKind, Parts, Program, Scene, Weighed,
 };
 use crate::cost::{self, Totals};
 use crate::device::{DeviceModel, Sum};
@@ -27,19 +30,21 @@ use crate::ir::graph::MAX_NODES;
 use crate::ir::{Graph, Shape, ValueId, identity, ops::Op};
 use crate::space::Assignment;
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 
-/// Parts made of parts are kept too where they have at most so many variants.
-const KEPT_VARIANTS: u64 = 1 << 12;
-
-/// All is forgotten when so many parts are kept: about 40 MB.
+/// All is forgotten when so many parts are kept: some 40 MB on two devices.
 const MOST_KEPT: usize = 1 << 17;
+
+/// After so many look-ups it is asked whether keeping was worth it.
+const TRIAL: u32 = 1 << 14;
 
 /// The class under which inputs are kept.
 const INPUT: u32 = 2 * MAX_PARTS as u32;
 
 /// The class of ops and blocks that are known by their parameters.
 const LISTED: u32 = INPUT + 1;
+
+/// The class of nets that only the whole graph tells of.
+const WHOLE: u32 = INPUT + 2;
 
 /// Nodes and visits up to which no limit of lowering can be near.
 const SMALL: usize = MAX_NODES / 16;
@@ -56,10 +61,14 @@ pub(super) struct Memo {
     shape_ids: HashMap<Shape, u32>,
     /// By shape: the identity of an input of it.
     heads: Vec<Chain>,
-    table: HashMap<u128, u32, BuildHasherDefault<KeyHasher>>,
-    records: Vec<Record>,
-    /// So many a record as there are devices.
-    sums: Vec<Sum>,
+    table: Table,
+    /// By part: whether it is worth keeping.
+    worth: Vec<Worth>,
+    /// Whether nets come apart so often that trying is worth it, and whether whole nets come again.
+    apart: Worth,
+    again: Worth,
+    /// Identities of nets that are kept whole, in place of a shape.
+    prints: Vec<Fingerprint>,
     /// Kernels that a part ends in and a later one could join, by group of devices; the first is none at all.
     opens: Vec<Box<[Option<Open>]>>,
     open_ids: HashMap<Box<[Option<Open>]>, u32>,
@@ -86,102 +95,88 @@ struct Context {
 /// No key has room for more.
 const MOST_CONTEXTS: usize = 1 << 9;
 
-/// A part, or parts one after the other.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    /// The output's shape.
-    shape: u32,
-    /// The kernel before it, where it was worked out for one; its end, as far as it goes.
-    open: u32,
-    /// See [`fuse::Ends`].
-    joins: bool,
-    through: bool,
-    entangled: bool,
-    /// Nodes, edges and visits.
-    size: u32,
-    totals: Totals,
-    /// The peak where the image is needed later; whether it is read.
-    held: u64,
-    reads: bool,
-    /// The context before it, and of what comes next.
-    context: u32,
-    after: u32,
-    chain: Chain,
+/// Whether looking for something has paid so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Worth {
+    tries: u32,
+    found: u32,
+    given_up: bool,
 }
 
+impl Worth {
+    /// Counts a try. Gives up where fewer than one in `pays` of many tries are found.
+    fn tried(&mut self, found: bool, pays: u32) {
+        self.tries += 1;
+        self.found += u32::from(found);
+        if self.tries == TRIAL {
+            *self = Self {
+                given_up: self.found < TRIAL / pays,
+                ..Self::default()
+            };
+        }
+    }
+}
+
+/// A part, or parts one after the other.
 #[derive(Debug, Default)]
 struct Run {
-    record: Record,
+    shape: u32,
+    open: u32,
+    after: u16,
+    ends: Ends,
+    figures: Figures,
     sums: Vec<Sum>,
     /// Elements of the image, where it is in the context.
     image: u64,
 }
 
-impl Default for Record {
-    fn default() -> Self {
-        Self {
-            shape: 0,
-            open: 0,
-            joins: false,
-            through: true,
-            entangled: false,
-            size: 0,
-            totals: Totals::default(),
-            held: 0,
-            reads: false,
-            context: 0,
-            after: 0,
-            chain: Chain::default(),
-        }
-    }
-}
+/// What a part is worked out for: the shape of what goes in, the open kernel, the context.
+type At = (u32, u32, u16);
 
 impl Run {
-    fn start(&mut self, (shape, open, context): (u32, u32, u32), image: u64, devices: usize) {
+    fn start(&mut self, (shape, open, context): At, image: u64, devices: usize) {
+        (self.shape, self.open, self.after) = (shape, open, context);
+        self.ends = Ends::default();
+        self.ends.set(Ends::SEES, context != 0);
+        self.figures = Figures::default();
         self.image = image;
-        self.record = Record {
-            shape,
-            open,
-            context,
-            after: context,
-            ..Record::default()
-        };
         self.sums.clear();
         self.sums.resize(devices, Sum::default());
     }
 
     /// Adds what comes next; `None` where it cannot be told from the two alone.
-    fn push(&mut self, next: &Record, sums: &[Sum]) -> Option<()> {
-        let own = &mut self.record;
-        own.size = own.size.checked_add(next.size + 8)?;
-        if own.size as usize > SMALL || own.entangled {
+    fn push(&mut self, next: &Slot, (more, sums): (&Figures, &[Sum])) -> Option<()> {
+        let own = &mut self.figures;
+        own.size = own.size.checked_add(more.size + 8)?;
+        if own.size as usize > SMALL || self.ends.has(Ends::ENTANGLED) {
             return None;
         }
-        own.shape = next.shape;
-        if own.through {
-            own.joins = next.joins;
+        self.shape = next.shape;
+        if self.ends.has(Ends::THROUGH) {
+            self.ends.set(Ends::JOINS, next.ends.has(Ends::JOINS));
         }
-        if !next.through {
-            own.open = next.open;
-            own.through = false;
+        if !next.ends.has(Ends::THROUGH) {
+            self.open = next.open;
+            self.ends.set(Ends::THROUGH, false);
         }
-        own.entangled = next.entangled;
-        let before = match next.reads {
+        let entangled = next.ends.has(Ends::ENTANGLED);
+        self.ends.or(Ends::ENTANGLED, entangled);
+        let before = match next.ends.has(Ends::READS) {
             true => own.held,
-            false => own.totals.peak_activation_elems,
+            false => own.counted.peak_activation_elems,
         };
-        own.totals = own.totals.then(&next.totals)?;
-        let peak = next.totals.peak_activation_elems;
-        own.totals.peak_activation_elems = before.max(peak);
-        own.held = own.held.max(match next.context {
-            0 => peak.checked_add(self.image)?,
-            _ => next.held,
+        let peak = more.counted.peak_activation_elems;
+        own.counted = own.counted.and(&more.counted)?;
+        own.counted.peak_activation_elems = before.max(peak);
+        own.held = own.held.max(match next.ends.has(Ends::SEES) {
+            false => peak.checked_add(self.image)?,
+            true => more.held,
         });
-        own.reads |= next.reads;
-        if next.context != 0 {
-            own.after = next.after;
+        self.ends.or(Ends::READS, next.ends.has(Ends::READS));
+        if next.ends.has(Ends::SEES) {
+            self.after = next.after;
         }
-        own.chain = own.chain.then(next.chain);
+        own.chain = own.chain.then(more.chain);
         for (sum, more) in self.sums.iter_mut().zip(sums) {
             *sum += *more;
         }
@@ -205,10 +200,21 @@ pub(super) struct Counter<'a, 's> {
 
 impl<'s> Counter<'_, 's> {
     /// Identity, counts and costs (by device) of a net; `None` where only the whole graph can tell.
-    pub fn net(mut self, assignment: &Assignment) -> Option<(Fingerprint, Totals, &'s [Sum])> {
-        if self.memo.records.len() > MOST_KEPT {
-            self.memo.forget();
+    pub fn net(mut self, assignment: &Assignment) -> Option<(Fingerprint, Counted, &'s [Sum])> {
+        if self.memo.apart.given_up {
+            return None;
         }
+        self.memo.make_room(self.devices.len());
+        let mut net = std::mem::take(&mut self.memo.net);
+        let told = self.run(assignment, &mut net);
+        self.memo.net = net;
+        self.memo.apart.tried(told.is_some(), 8);
+        let (fingerprint, counted) = told?;
+        let memo: &'s Memo = self.memo;
+        Some((fingerprint, counted, &memo.net.sums))
+    }
+
+    fn run(&mut self, assignment: &Assignment, net: &mut Run) -> Option<(Fingerprint, Counted)> {
         let shape = self.input(assignment)?;
         self.memo.scene.start();
         let context = self.memo.context(Context {
@@ -217,45 +223,36 @@ impl<'s> Counter<'_, 's> {
             merging: Vec::new(),
         })?;
         let image = self.memo.shapes.get(shape as usize)?.elems();
-        let mut net = std::mem::take(&mut self.memo.net);
         net.start((shape, 0, context), image, self.devices.len());
-        let done = self.add(self.parts.root(), assignment, &mut net);
-        self.memo.net = net;
-        done?;
-        let memo: &'s Memo = self.memo;
-        let net = &memo.net;
-        if memo.contexts.get(net.record.after as usize)?.start {
+        self.add(self.parts.root(), assignment, net)?;
+        if self.memo.contexts.get(usize::from(net.after))?.start {
             return None;
         }
-        let head = *memo.heads.get(shape as usize)?;
-        let mut totals = net.record.totals;
+        let head = *self.memo.heads.get(shape as usize)?;
+        let mut counted = net.figures.counted;
         // the input alone, where there is nothing else
-        let input = memo.shapes.get(shape as usize)?.elems();
-        totals.peak_activation_elems = totals.peak_activation_elems.max(input);
-        let fingerprint = identity::of_chain(head.then(net.record.chain));
-        Some((fingerprint, totals, &net.sums))
+        counted.peak_activation_elems = counted.peak_activation_elems.max(image);
+        Some((identity::of_chain(head.then(net.figures.chain)), counted))
     }
 
     /// The shape of the input.
     fn input(&mut self, assignment: &Assignment) -> Option<u32> {
         let key = key(INPUT, (0, 0, 0), self.parts.input(), assignment);
-        if let Some(shape) = self.memo.table.get(&key) {
-            return Some(*shape);
+        if let Some(slot) = self.memo.table.find(key) {
+            return Some(slot.shape);
         }
         let shape = self.program.input_shape(self.lowering, assignment).ok()?;
         let shape = self.memo.shape(shape);
-        self.memo.table.insert(key, shape);
+        let slot = Slot::new((shape, 0, 0), Ends::default());
+        (self.memo.table).keep(key, slot, Figures::default(), &[]);
         Some(shape)
     }
 
     /// Adds a part to what comes before it.
     fn add(&mut self, id: PartId, assignment: &Assignment, run: &mut Run) -> Option<()> {
-        let part = self.parts.part(id)?;
-        let joins = self.add_after(part, 0, assignment, run)?;
-        match joins {
-            true => self
-                .add_after(part, run.record.open, assignment, run)
-                .map(|_| ()),
+        let id = self.parts.taken(id, assignment)?;
+        match self.add_after(id, 0, assignment, run)? {
+            true => (self.add_after(id, run.open, assignment, run)).map(|_| ()),
             false => Some(()),
         }
     }
@@ -264,31 +261,36 @@ impl<'s> Counter<'_, 's> {
     /// nothing.
     fn add_after(
         &mut self,
-        part: &Part<'_>,
+        id: PartId,
         open: u32,
         assignment: &Assignment,
         run: &mut Run,
     ) -> Option<bool> {
-        let joins = |record: &Record| open == 0 && record.joins && run.record.open != 0;
-        let context = match part.sided || self.memo.contexts.get(run.record.after as usize)?.start {
-            true => run.record.after,
+        let part = self.parts.part(id)?;
+        let starts = |memo: &Memo| memo.contexts.get(usize::from(run.after)).map(|c| c.start);
+        let context = match part.sided || starts(self.memo)? {
+            true => run.after,
             false => 0,
         };
-        let at = (run.record.shape, open, context);
-        let key = self.key(part, at, assignment);
-        if let Some(key) = key
-            && let Some(found) = self.memo.table.get(&key)
-        {
-            let found = *found;
-            self.memo.found += 1;
-            let (record, sums) = self.memo.kept(found)?;
-            if joins(record) {
-                return Some(true);
-            }
-            return run.push(record, sums).map(|()| false);
-        }
+        let at = (run.shape, open, context);
+        let joining = open == 0 && run.open != 0;
         let nodes = matches!(part.kind, PartKind::Nodes(_) | PartKind::Listed(_));
-        if key.is_none() && !nodes {
+        let key = self.key((id, part), at, assignment);
+        if let Some(key) = key {
+            let found = self.memo.table.find(key);
+            if !nodes && let Some(worth) = self.memo.worth.get_mut(id.0 as usize) {
+                worth.tried(found.is_some(), 4);
+            }
+            if let Some(slot) = found {
+                self.memo.found += 1;
+                if joining && slot.ends.has(Ends::JOINS) {
+                    return Some(true);
+                }
+                return run
+                    .push(slot, self.memo.table.figures(slot)?)
+                    .map(|()| false);
+            }
+        } else if !nodes {
             return self.each(part, assignment, run).map(|()| false);
         }
         self.memo.worked_out += 1;
@@ -296,32 +298,32 @@ impl<'s> Counter<'_, 's> {
         let image = if context == 0 { 0 } else { run.image };
         own.start(at, image, self.devices.len());
         match nodes {
-            true => self.count(part, assignment, &mut own)?,
+            true => self.count(part, at, assignment, &mut own)?,
             false => self.each(part, assignment, &mut own)?,
         }
+        let slot = Slot::new((own.shape, own.open, own.after), own.ends);
         if let Some(key) = key {
-            let place = self.memo.records.len() as u32;
-            self.memo.records.push(own.record);
-            self.memo.sums.extend_from_slice(&own.sums);
-            self.memo.table.insert(key, place);
+            (self.memo.table).keep(key, slot, own.figures, &own.sums);
         }
-        if joins(&own.record) {
+        if joining && own.ends.has(Ends::JOINS) {
             return Some(true);
         }
-        run.push(&own.record, &own.sums).map(|()| false)
+        run.push(&slot, (&own.figures, &own.sums)).map(|()| false)
     }
 
     /// What a part is kept under, with the shape and the open kernel before it; `None` where it is not kept.
     fn key(
         &mut self,
-        part: &Part<'_>,
-        at: (u32, u32, u32),
+        (id, part): (PartId, &Part<'_>),
+        at: At,
         assignment: &Assignment,
     ) -> Option<u128> {
         if !part.called() {
-            let nodes = matches!(part.kind, PartKind::Nodes(_));
-            let keeps = nodes || part.combinations <= KEPT_VARIANTS;
-            let decisions = part.decisions.as_deref().filter(|_| keeps)?;
+            let decisions = part.decisions.as_deref()?;
+            let given_up = |w: &Worth| w.given_up;
+            if self.memo.worth.get(id.0 as usize).is_some_and(given_up) {
+                return None;
+            }
             return Some(key(part.class, at, decisions, assignment));
         }
         let scene = &mut self.memo.scene;
@@ -362,7 +364,7 @@ impl<'s> Counter<'_, 's> {
                 Some(())
             }
             Inside::Call(call) => {
-                let shape = *self.memo.shapes.get(run.record.shape as usize)?;
+                let shape = *self.memo.shapes.get(run.shape as usize)?;
                 let at = (self.program, assignment);
                 self.memo.scene.enter(at, part, call, shape)?;
                 self.add(call.body(), assignment, run)?;
@@ -373,11 +375,17 @@ impl<'s> Counter<'_, 's> {
     }
 
     /// Lowers, counts, fuses and predicts nodes.
-    fn count(&mut self, part: &Part<'_>, assignment: &Assignment, own: &mut Run) -> Option<()> {
-        let input = *self.memo.shapes.get(own.record.shape as usize)?;
-        let before = self.memo.opens.get(own.record.open as usize).cloned();
-        let context = self.memo.contexts.get(own.record.context as usize)?.clone();
-        let sees = own.record.context != 0;
+    fn count(
+        &mut self,
+        part: &Part<'_>,
+        (shape, open, context): At,
+        assignment: &Assignment,
+        own: &mut Run,
+    ) -> Option<()> {
+        let input = *self.memo.shapes.get(shape as usize)?;
+        let before = self.memo.opens.get(open as usize).cloned();
+        let sees = context != 0;
+        let context = self.memo.contexts.get(usize::from(context))?.clone();
         let image = match part.sided && !context.start {
             true => Some(*self.memo.shapes.get(context.image as usize)?),
             false => None,
@@ -397,15 +405,16 @@ impl<'s> Counter<'_, 's> {
         };
         let output = *graph.outputs().first()?;
         let visits = graph.nodes().len() + graph.edge_count();
-        let record = &mut own.record;
-        record.size = u32::try_from(4 * visits).ok()?;
-        record.shape = self.memo.shape(graph.shape(output));
+        own.figures.size = u32::try_from(4 * visits).ok()?;
+        own.shape = self.memo.shape(graph.shape(output));
         let image = sees.then_some(ValueId(u32::from(!context.start)));
-        (record.totals, record.held, record.reads) =
-            Totals::of_part(graph, image, self.counting).ok()?;
+        let (totals, held, reads) = Totals::of_part(graph, image, self.counting).ok()?;
+        own.figures.counted = Counted::from(&totals);
+        own.figures.held = held;
+        own.ends.set(Ends::READS, reads);
         let cut = (!context.start).then_some(ValueId(0));
         let (chain, first) = graph.chain(cut, self.identity);
-        record.chain = chain;
+        own.figures.chain = chain;
         let same = output.0 == 0;
         if !first && !same {
             return None;
@@ -419,8 +428,8 @@ impl<'s> Counter<'_, 's> {
             let before = before.as_ref().and_then(|groups| groups.get(k)?.as_ref());
             fuse::fuse_after(graph, group.rules, before, self.fusion, self.kernels);
             let ends = self.fusion.ends(graph, self.kernels);
-            record.joins |= ends.joins;
-            record.entangled |= ends.entangled;
+            own.ends.or(Ends::JOINS, ends.joins);
+            own.ends.or(Ends::ENTANGLED, ends.entangled);
             if let Some(image) = image.filter(|_| self.parts.sided()) {
                 let merging = self.fusion.merging(graph, group.rules, image)?;
                 let known = self.memo.known(k, graph, &merging)?;
@@ -437,7 +446,8 @@ impl<'s> Counter<'_, 's> {
                 }
             }
             // what is another name under some rules only has no simple end
-            record.entangled |= *through.get_or_insert(ends.through) != ends.through;
+            let differs = *through.get_or_insert(ends.through) != ends.through;
+            own.ends.or(Ends::ENTANGLED, differs);
             open.push(ends.open);
             for member in &group.members {
                 let device = self.devices.get(*member)?;
@@ -445,13 +455,14 @@ impl<'s> Counter<'_, 's> {
                 *own.sums.get_mut(*member)? = device.sum(self.kernels, 1).without(known)?;
             }
         }
-        record.through = through.unwrap_or(output.0 == 0);
-        if !record.through {
-            record.open = self.memo.open(open.into());
+        let through = through.unwrap_or(output.0 == 0);
+        own.ends.set(Ends::THROUGH, through);
+        if !through {
+            own.open = self.memo.open(open.into());
         }
         after.merging.sort_unstable();
         after.merging.dedup();
-        record.after = match sees && (after.start || self.parts.sided()) {
+        own.after = match sees && (after.start || self.parts.sided()) {
             true => self.memo.context(after)?,
             false => 0,
         };
@@ -460,36 +471,77 @@ impl<'s> Counter<'_, 's> {
 }
 
 impl Memo {
-    /// Empties it, for another owner too.
-    pub fn forget(&mut self) {
+    /// Empties it, for an owner with so many devices and parts.
+    pub fn reset(&mut self, owner: u64, (devices, parts): (usize, usize)) {
         *self = Self {
-            owner: self.owner,
+            owner,
+            table: Table::new(devices),
+            worth: vec![Worth::default(); parts],
             ..Self::default()
         };
     }
 
+    /// Forgets all that is kept where that is too much; what was worth keeping stays known.
+    fn make_room(&mut self, devices: usize) {
+        if self.table.len() > MOST_KEPT {
+            *self = Self {
+                owner: self.owner,
+                table: Table::new(devices),
+                worth: std::mem::take(&mut self.worth),
+                apart: self.apart,
+                again: self.again,
+                found: self.found,
+                worked_out: self.worked_out,
+                ..Self::default()
+            };
+        }
+    }
+
+    /// A net that an earlier [`keep_whole`](Self::keep_whole) has kept.
+    pub fn whole(&mut self, key: u128) -> Option<(Fingerprint, Counted, &[Sum])> {
+        if self.again.given_up {
+            return None;
+        }
+        let found = self.table.find(key);
+        self.again.tried(found.is_some(), 32);
+        let slot = found?;
+        let (figures, sums) = self.table.figures(slot)?;
+        self.found += 1;
+        Some((
+            *self.prints.get(slot.shape as usize)?,
+            figures.counted,
+            sums,
+        ))
+    }
+
+    /// Keeps what a net costs that does not come apart.
+    pub fn keep_whole(&mut self, key: u128, print: Fingerprint, counted: Counted, sums: &[Sum]) {
+        self.worked_out += 1;
+        if self.again.given_up {
+            return;
+        }
+        self.make_room(sums.len());
+        let figures = Figures {
+            counted,
+            ..Figures::default()
+        };
+        let slot = Slot::new((self.prints.len() as u32, 0, 0), Ends::default());
+        self.prints.push(print);
+        self.table.keep(key, slot, figures, sums);
+    }
+
     /// What it holds.
     pub fn memorised(&self) -> Memorised {
-        let record =
-            size_of::<Record>() + size_of::<Sum>() * self.sums.len() / self.records.len().max(1);
         Memorised {
-            parts: self.records.len(),
-            bytes: self.records.capacity() * record
-                + self.table.capacity() * size_of::<(u128, u32, u8)>(),
+            parts: self.table.len(),
+            bytes: self.table.bytes(),
             found: self.found,
             worked_out: self.worked_out,
         }
     }
 
-    fn kept(&self, place: u32) -> Option<(&Record, &[Sum])> {
-        let record = self.records.get(place as usize)?;
-        let devices = self.sums.len() / self.records.len().max(1);
-        let first = place as usize * devices;
-        Some((record, self.sums.get(first..first + devices)?))
-    }
-
     /// The number of a context.
-    fn context(&mut self, context: Context) -> Option<u32> {
+    fn context(&mut self, context: Context) -> Option<u16> {
         if self.contexts.is_empty() {
             self.contexts.push(Context::default());
         }
@@ -499,7 +551,7 @@ impl Memo {
         if place == self.contexts.len() {
             self.contexts.push(context);
         }
-        (place < MOST_CONTEXTS).then_some(place as u32)
+        (place < MOST_CONTEXTS).then_some(place as u16)
     }
 
     /// The numbers of ops on the image.
@@ -541,44 +593,25 @@ impl Memo {
     }
 }
 
+/// What a whole net is kept under.
+pub(super) fn whole_key(decisions: &[Weighed], assignment: &Assignment) -> u128 {
+    key(WHOLE, (0, 0, 0), decisions, assignment)
+}
+
 /// A class, a shape, an open kernel, a context, and the values of decisions as one number in mixed radix.
 fn key(
     class: u32,
-    (shape, open, context): (u32, u32, u32),
-    decisions: &[(u32, u64)],
+    (shape, open, context): At,
+    decisions: &[Weighed],
     assignment: &Assignment,
 ) -> u128 {
     let values = assignment.positions();
-    let packed = decisions.iter().fold(0u64, |packed, (d, radix)| {
+    let packed = decisions.iter().fold(0u64, |packed, (d, weight)| {
         // no value is the largest position, and becomes 0
         let value = values.get(*d as usize).map_or(0, |v| v.wrapping_add(1));
-        packed.wrapping_mul(*radix).wrapping_add(u64::from(value))
+        packed.wrapping_add(weight.wrapping_mul(u64::from(value)))
     });
     // shapes and kernels number less than 2^20, as they come with records, of which there are `MOST_KEPT`
     let around = u128::from(context) << 118 | u128::from(class) << 104;
     around | u128::from(open) << 84 | u128::from(shape) << 64 | u128::from(packed)
-}
-
-/// Mixes the 128 bits of a key.
-#[derive(Default)]
-struct KeyHasher(u64);
-
-impl Hasher for KeyHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u128(u128::from(*byte));
-        }
-    }
-
-    fn write_u128(&mut self, key: u128) {
-        let (low, high) = (key as u64, (key >> 64) as u64);
-        let product = u128::from(low ^ self.0 ^ 0x9e37_79b9_7f4a_7c15)
-            * u128::from(high ^ 0xd6e8_feb8_6659_fd93);
-        let folded = (product as u64) ^ (product >> 64) as u64;
-        self.0 = folded.wrapping_mul(0xff51_afd7_ed55_8ccd) ^ folded >> 32;
-    }
 }

@@ -1,10 +1,32 @@
 //! What a stretch of a document depends on: decisions, the copy of a repeat.
 
-use super::Counted;
+use super::Weighed;
 use crate::blocks::program::{Kind, Node, Program, Slot};
 use crate::expr::{Expr, Ref};
 use crate::space::ast::{Hole, Val};
 use crate::space::{Decision, Domain};
+
+/// All decisions, weighed; `None` where they have more than 2^64 settings.
+pub fn weighed(decisions: &[Decision]) -> Option<Box<[Weighed]>> {
+    weigh(
+        decisions
+            .iter()
+            .enumerate()
+            .map(|(d, decision)| (d as u32, decision)),
+    )
+}
+
+fn weigh<'d>(decisions: impl Iterator<Item = (u32, &'d Decision)>) -> Option<Box<[Weighed]>> {
+    let mut settings = Some(1u64);
+    let weighed = decisions.map(|(d, decision)| {
+        let weight = settings?;
+        // no value is one of them
+        settings = weight.checked_mul(u64::from(decision.count()) + 1);
+        Some((d, weight))
+    });
+    let weighed = weighed.collect::<Option<Box<[_]>>>()?;
+    settings.map(|_| weighed)
+}
 
 /// What a stretch of the document depends on.
 #[derive(Debug, Default)]
@@ -18,18 +40,11 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    /// The decisions with the number of values of each, no value included, and the product of those; `None` where it
-    /// passes `u64`.
-    pub fn counted(&self, program: &Program) -> Option<(Box<[Counted]>, u64)> {
+    /// The decisions, weighed; `None` where they have too many settings.
+    pub fn weighed(&self, program: &Program) -> Option<Box<[Weighed]>> {
         let decisions = program.space().decisions();
-        let counted = self.decisions.iter().map(|d| {
-            let decision = decisions.get(*d as usize);
-            (*d, decision.map_or(1, |d| u64::from(d.count()) + 1))
-        });
-        let counted: Box<[_]> = counted.collect();
-        let mut values = counted.iter().map(|(_, values)| *values);
-        let product = values.try_fold(1u64, u64::checked_mul)?;
-        Some((counted, product))
+        let seen = self.decisions.iter();
+        weigh(seen.filter_map(|d| Some((*d, decisions.get(*d as usize)?))))
     }
 
     /// `net`: whether names mean variables, and not parameters of a declared block.
