@@ -10,7 +10,8 @@ use blocksmith::base::rng;
 use blocksmith::blocks;
 use blocksmith::device::{BUILT_IN, DeviceModel, KindProfile, Profile, Rates, Support};
 use blocksmith::fuse::{FuseRules, KernelKind};
-use blocksmith::search::evaluate::Costs;
+use blocksmith::search::evaluate::{Costs, Lease};
+use blocksmith::space::{Assignment, Draws};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use std::time::Instant;
@@ -104,15 +105,16 @@ fn main() {
                         let draws = (round * draws..(round + 1) * draws)
                             .into_par_iter()
                             .with_min_len(1024);
-                        let one = |scratch: &mut _, number| {
-                            let drawn =
-                                program
-                                    .space()
-                                    .sample(&mut rng::stream(1, "rate", number as u64));
-                            drawn.is_ok_and(|assignment| costs.of(&assignment, 0, scratch).is_ok())
-                        };
+                        let memory = || (costs.scratch(), Draws::default(), Assignment::default());
+                        let one =
+                            |(scratch, memory, drawn): &mut (Lease<'_>, Draws, Assignment),
+                             number: usize| {
+                                let rng = &mut rng::stream(1, "rate", number as u64);
+                                let met = program.space().sample_into(rng, memory, drawn);
+                                met.is_ok() && costs.of(drawn, 0, scratch).is_ok()
+                            };
                         draws
-                            .map_init(|| costs.scratch(), |s, k| one(s, k))
+                            .map_init(memory, |m, k| one(m, k))
                             .filter(|ok| *ok)
                             .count()
                     });

@@ -8,6 +8,7 @@ use crate::base::diag::{Diagnostic, Diagnostics, nearest};
 use crate::base::path::JsonPath;
 use crate::expr::{Ref, Scalar, Scope};
 use serde_json::{Map, Value};
+use std::sync::OnceLock;
 
 impl Space {
     /// The active decisions and their values: of a choice of nodes the label, of an expression what it amounts to.
@@ -111,6 +112,7 @@ impl Space {
             .collect();
         let wishes = self.read_values(&pairs, &mut problems);
         let mut fixed = self.clone();
+        fixed.plan = OnceLock::new();
         for (decision, wish) in fixed.decisions.iter_mut().zip(wishes) {
             decision.fixed = wish;
         }
@@ -121,6 +123,7 @@ impl Space {
     #[must_use]
     pub fn fix_at(&self, decision: DecisionId, index: u32) -> Self {
         let mut fixed = self.clone();
+        fixed.plan = OnceLock::new();
         if let Some(decision) = fixed.decisions.get_mut(decision.0 as usize) {
             decision.fixed = (index < decision.count()).then_some(index);
         }

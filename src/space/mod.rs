@@ -14,6 +14,7 @@ mod assign;
 pub mod ast;
 mod bind;
 mod decision;
+mod draw;
 mod explain;
 mod iterate;
 mod parse;
@@ -25,6 +26,7 @@ mod value;
 
 pub use arch::Arch;
 pub use decision::{Assignment, Decision, Domain, Item, Law, MAX_REDRAWS, Weights};
+pub use draw::Draws;
 pub use iterate::{Assignments, Size};
 pub use print::pretty;
 pub use sample::{MAX_TRIES, SampleError};
@@ -35,7 +37,7 @@ use crate::base::locate;
 use crate::base::path::JsonPath;
 use ast::{Ast, DecisionId, Origin};
 use decision::{Guard, Step};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The format that documents name.
 pub const FORMAT: &str = "blocksmith/1";
@@ -59,6 +61,8 @@ pub struct Space {
     steps: Vec<Step>,
     /// The first so many decisions are those of `vars`.
     var_decisions: u32,
+    /// Made with the first draw.
+    plan: OnceLock<draw::Plan>,
     json: Arc<serde_json::Value>,
     text: Arc<str>,
 }

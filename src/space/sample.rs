@@ -3,6 +3,7 @@
 use super::Space;
 use super::ast::{DecisionId, Val};
 use super::decision::{Assignment, INACTIVE, MAX_REDRAWS, Need, Step};
+use super::draw::Plan;
 use super::value::ValueError;
 use crate::base::diag::Diagnostic;
 use crate::base::path::JsonPath;
@@ -72,15 +73,18 @@ impl Space {
         wishes: &[Option<u32>],
         rng: &mut Rng,
     ) -> Result<Assignment, SampleError> {
-        let mut scratch = Scratch::default();
         let mut values = vec![INACTIVE; self.decisions.len()];
-        self.draw_vars(&mut values, wishes, rng, &mut scratch)?;
-        self.settle(&mut values, &mut scratch, |_, d| self.pick(d, wishes, rng))?;
+        self.draw(&mut values, wishes, rng, &mut Scratch::default())?;
         Ok(Assignment(values))
     }
 
     /// The wished, fixed or drawn value of one decision.
-    fn pick(&self, d: u32, wishes: &[Option<u32>], rng: &mut Rng) -> Result<u32, SampleError> {
+    pub(super) fn pick(
+        &self,
+        d: u32,
+        wishes: &[Option<u32>],
+        rng: &mut Rng,
+    ) -> Result<u32, SampleError> {
         let Some(decision) = self.decisions.get(d as usize) else {
             return Ok(INACTIVE);
         };
@@ -102,9 +106,10 @@ impl Space {
         })
     }
 
-    /// Draws the decisions of `vars` until the constraints are met; leaves the variables in the scratch.
-    fn draw_vars(
+    /// Draws the decisions of `vars` until the constraints are met.
+    pub(super) fn draw_vars(
         &self,
+        plan: &Plan,
         values: &mut [u32],
         wishes: &[Option<u32>],
         rng: &mut Rng,
@@ -132,7 +137,7 @@ impl Space {
                     *place = value;
                 }
             }
-            let Some(refusal) = self.refusal(values, scratch) else {
+            let Some(refusal) = self.refused(plan, values, scratch) else {
                 return Ok(());
             };
             match refusals.iter_mut().find(|(r, _)| same_culprit(*r, refusal)) {
@@ -140,6 +145,8 @@ impl Space {
                 None => refusals.push((refusal, 1)),
             }
         }
+        // the last draw's, for the message
+        let _ = self.vars_of(values, &mut scratch.vars);
         Err(SampleError::new(self.blame(
             tries,
             &refusals,
@@ -196,7 +203,7 @@ impl Space {
 
     /// Whether a guard is met, given those before it. A condition that has no value counts as met: whoever lowers the
     /// net says what is wrong with it.
-    fn is_met(&self, guard: u32, values: &[u32], scratch: &Scratch) -> bool {
+    pub(super) fn is_met(&self, guard: u32, values: &[u32], scratch: &Scratch) -> bool {
         let Some(guard) = self.guards.get(guard as usize) else {
             return true;
         };

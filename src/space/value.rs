@@ -147,9 +147,19 @@ impl Space {
         assignment: &[u32],
         out: &mut Vec<Scalar>,
     ) -> Result<(), (u32, ValueError)> {
+        self.vars_among(assignment, out, |_| true)
+    }
+
+    /// The values of some variables; of the others 0.
+    pub(super) fn vars_among(
+        &self,
+        assignment: &[u32],
+        out: &mut Vec<Scalar>,
+        wanted: impl Fn(u32) -> bool,
+    ) -> Result<(), (u32, ValueError)> {
         out.clear();
         out.resize(self.ast.vars.len(), Scalar::Int(0));
-        for &slot in &self.ast.var_order {
+        for &slot in self.ast.var_order.iter().filter(|slot| wanted(**slot)) {
             let Some(var) = self.ast.vars.get(slot as usize) else {
                 continue;
             };

@@ -24,7 +24,7 @@ use env::{Env, Place};
 use serde_json::{Map, Value};
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// The most outputs of a net.
 const MAX_OUTPUTS: usize = 64;
@@ -163,6 +163,7 @@ impl Parser {
             guards: self.guards,
             steps: self.steps,
             var_decisions,
+            plan: OnceLock::new(),
             json: Arc::new(json),
             text: text.clone(),
         };
