@@ -1,9 +1,9 @@
 //! Candidates of the mixed space, from the draw to the prediction on two devices that fuse differently.
 
+use crate::devices::devices;
 use blocksmith::blocks::{self, Names, Program};
 use blocksmith::cost::{self, Totals};
-use blocksmith::device::{BUILT_IN, DeviceModel, KindProfile, Profile, Rates, Support};
-use blocksmith::fuse::{self, FuseRules, KernelKind};
+use blocksmith::fuse;
 use blocksmith::ir::Graph;
 use blocksmith::search::evaluate::{Costs, Scratch};
 use blocksmith::search::journal::Start;
@@ -20,34 +20,6 @@ const MANY: usize = 4096;
 
 fn program() -> Program {
     blocks::load(SPACE).unwrap().1
-}
-
-/// A device that covers every kind of kernel, so that none is skipped.
-fn device(name: &str, rules: FuseRules) -> DeviceModel {
-    let mut profile = Profile::parse(BUILT_IN[0].text, name).unwrap();
-    let rates = Rates::from_array([1e-10, 0.0, 2e-10, 3e-10, 0.0, 1e-10, 5e-6, 0.0]);
-    profile.name = name.into();
-    profile.fuse = rules;
-    profile.energy_constant_j = Some(1e-5);
-    let kind = |kind: &KernelKind| {
-        let rates = KindProfile {
-            support: Support::Fitted,
-            seen: None,
-            latency_s: rates,
-            energy_j: Some(rates),
-            host_s: 0.0,
-        };
-        (*kind, rates)
-    };
-    profile.kernels = KernelKind::ALL.iter().map(kind).collect();
-    DeviceModel::new(profile)
-}
-
-fn devices() -> [DeviceModel; 2] {
-    [
-        device("a", FuseRules::onnx()),
-        device("b", FuseRules::ncnn()),
-    ]
 }
 
 fn draw(program: &Program, number: usize) -> Assignment {

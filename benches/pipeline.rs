@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod candidates;
+mod devices;
 mod nets;
 
 mod cost {

@@ -6,10 +6,11 @@
 //! starts with nothing memorised (`cold`), then goes on with as many new draws (`warm`). No result is kept.
 #![allow(clippy::unwrap_used, missing_docs)]
 
+mod devices;
+
 use blocksmith::base::rng;
 use blocksmith::blocks;
-use blocksmith::device::{BUILT_IN, DeviceModel, KindProfile, Profile, Rates, Support};
-use blocksmith::fuse::{FuseRules, KernelKind};
+use blocksmith::device::DeviceModel;
 use blocksmith::search::evaluate::{Costs, Lease};
 use blocksmith::space::{Assignment, Draws};
 use rayon::prelude::*;
@@ -29,26 +30,6 @@ const SPACES: [&str; 10] = [
     "nasbench201",
 ];
 
-/// A device that covers every kind of kernel.
-fn full(name: &str, rules: FuseRules) -> DeviceModel {
-    let mut profile = Profile::parse(BUILT_IN[0].text, name).unwrap();
-    let rates = Rates::from_array([1e-10, 0.0, 2e-10, 3e-10, 0.0, 1e-10, 5e-6, 0.0]);
-    profile.name = name.into();
-    profile.fuse = rules;
-    profile.energy_constant_j = Some(1e-5);
-    let kind = |kind: &KernelKind| {
-        let rates = KindProfile {
-            support: Support::Fitted,
-            seen: None,
-            latency_s: rates,
-            energy_j: Some(rates),
-        };
-        (*kind, rates)
-    };
-    profile.kernels = KernelKind::ALL.iter().map(kind).collect();
-    DeviceModel::new(profile)
-}
-
 /// Seconds that the threads of this process have run, where the system tells: on a busy machine a fairer measure.
 fn cpu_s() -> Option<f64> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
@@ -59,25 +40,26 @@ fn cpu_s() -> Option<f64> {
 
 fn main() {
     let number = |name: &str| std::env::var(name).ok()?.parse::<usize>().ok();
-    let draws = number("RATE_DRAWS").unwrap_or(1_000_000);
-    let threads = number("RATE_THREADS").map_or(vec![1, 2], |t| vec![t]);
-    let asked: Vec<String> = std::env::args()
-        .skip(1)
-        .filter(|a| !a.starts_with("--"))
-        .collect();
-    let spaces: Vec<&str> = match asked.as_slice() {
-        [] => SPACES.to_vec(),
-        some => some.iter().map(String::as_str).collect(),
+    let (options, filters): (Vec<String>, Vec<String>) =
+        std::env::args().skip(1).partition(|a| a.starts_with("--"));
+    // as a test it shows that it runs
+    let most = match options.iter().any(|option| option == "--bench") {
+        true => 1_000_000,
+        false => 100,
     };
+    let draws = number("RATE_DRAWS").unwrap_or(most);
+    let threads = number("RATE_THREADS").map_or(vec![1, 2], |t| vec![t]);
+    let asked = |space: &&str| filters.is_empty() || filters.iter().any(|f| space.contains(&**f));
+    let spaces: Vec<&str> = SPACES.into_iter().filter(asked).collect();
+    if spaces.is_empty() {
+        return;
+    }
     let pairs = [
         (
             "pi5-onnx rtx4090-torch",
             ["pi5-onnx", "rtx4090-torch"].map(|name| DeviceModel::find(name).unwrap()),
         ),
-        (
-            "made up",
-            [full("a", FuseRules::onnx()), full("b", FuseRules::ncnn())],
-        ),
+        ("made up", devices::devices()),
     ];
     println!("{draws} draws; candidates a second (by the clock; by a second of one processor)");
     println!(
@@ -89,7 +71,7 @@ fn main() {
         let program = blocks::load(&std::fs::read_to_string(path).unwrap())
             .unwrap()
             .1;
-        let distinct = distinct(&program, &pairs[0].1, draws.min(1_000_000));
+        let distinct = distinct(&program, &pairs[0].1, draws);
         for (names, devices) in &pairs {
             for &threads in &threads {
                 let costs = Costs::new(&program, devices);

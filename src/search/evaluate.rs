@@ -9,7 +9,6 @@ use crate::cost::{self, Totals};
 use crate::device::{DeviceModel, Sum};
 use crate::fuse::{self, FuseRules, Kernel, KernelKind};
 use crate::ir::identity;
-use crate::space::ast::DecisionId;
 use crate::space::{Assignment, Space};
 use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
@@ -19,9 +18,15 @@ use std::sync::{Mutex, PoisonError};
 /// The identity of an assignment within its space.
 pub fn key(assignment: &Assignment, space: &Space) -> u128 {
     let mut hasher = Hasher::new();
-    for d in 0..space.decisions().len() as u32 {
-        let position = assignment.get(DecisionId(d)).unwrap_or(u32::MAX);
-        hasher.bytes(&position.to_le_bytes());
+    let positions = assignment.positions();
+    let mut bytes = [0; 256];
+    for first in (0..space.decisions().len()).step_by(64) {
+        let count = (space.decisions().len() - first).min(64);
+        for (k, place) in bytes.chunks_exact_mut(4).take(count).enumerate() {
+            let position = positions.get(first + k).copied().unwrap_or(u32::MAX);
+            place.copy_from_slice(&position.to_le_bytes());
+        }
+        hasher.bytes(bytes.get(..4 * count).unwrap_or(&[]));
     }
     hasher.finish().0
 }

@@ -25,29 +25,54 @@ pub fn write_rest(trial: &Trial, space: &Space) -> String {
     let mut row = String::with_capacity(256);
     row.push_str("\"choices\":[");
     for d in 0..space.decisions().len() as u32 {
-        let comma = if d == 0 { "" } else { "," };
-        let _ = match trial.assignment.get(DecisionId(d)) {
-            Some(position) => write!(row, "{comma}{position}"),
-            None => write!(row, "{comma}null"),
-        };
+        if d != 0 {
+            row.push(',');
+        }
+        match trial.assignment.get(DecisionId(d)) {
+            Some(position) => push_whole(u64::from(position), &mut row),
+            None => row.push_str("null"),
+        }
     }
     let _ = write!(
         row,
         "],\"fingerprint\":\"{}\",\"metrics\":[",
         trial.fingerprint
     );
-    for (i, value) in trial.metrics.iter().enumerate() {
-        let comma = if i == 0 { "" } else { "," };
-        let _ = match value.is_finite() {
-            true => write!(row, "{comma}{value}"),
-            false => write!(row, "{comma}null"),
-        };
+    for (i, &value) in trial.metrics.iter().enumerate() {
+        if i != 0 {
+            row.push(',');
+        }
+        // counts are whole: digits alone, as the long way writes them too
+        let whole = value as u64;
+        if value > 0.0 && whole < 1 << 53 && whole as f64 == value {
+            push_whole(whole, &mut row);
+        } else if value.is_finite() {
+            let _ = write!(row, "{value}");
+        } else {
+            row.push_str("null");
+        }
     }
     row.push(']');
     if let Some(error) = &trial.error {
         let _ = write!(row, ",\"error\":{}", serde_json::Value::from(&**error));
     }
     row
+}
+
+/// The digits of a number: most of a journal is small ones.
+fn push_whole(mut number: u64, row: &mut String) {
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    for place in digits.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        first -= 1;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    let digits = digits.get(first..).unwrap_or(&[]);
+    row.extend(digits.iter().map(|digit| char::from(*digit)));
 }
 
 #[derive(Deserialize)]
@@ -142,5 +167,21 @@ impl Memory {
             metrics: self.metrics.get(first..first + self.metric_count)?,
             error: self.errors.get(&place).map(|e| &**e),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::push_whole;
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for k in 0..64 {
+            for number in [0, 1 << k, (1 << k) - 1, u64::MAX >> k] {
+                let mut row = String::from("x");
+                push_whole(number, &mut row);
+                assert_eq!(row, format!("x{number}"));
+            }
+        }
     }
 }

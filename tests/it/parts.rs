@@ -13,24 +13,36 @@ fn devices() -> Vec<DeviceModel> {
     known.collect()
 }
 
-/// How many of so many draws the parts could tell; those must equal the whole.
+/// How many of so many draws the parts could tell; those must equal the whole, and so must what a search is told.
 fn told(program: &blocks::Program, devices: &[DeviceModel], draws: u64, name: &str) -> u64 {
     let costs = Costs::new(program, devices);
     // one that forgets nothing, and one that knows nothing
-    let (mut warm, mut told) = (Scratch::default(), 0);
+    let (mut warm, mut search, mut told) = (Scratch::default(), Scratch::default(), 0);
+    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     for k in 0..draws {
         let mut rng = rng::stream(11, "parts", k);
         let Ok(assignment) = program.space().sample(&mut rng) else {
             continue;
         };
         let whole = costs.of_whole(&assignment, 1, &mut Scratch::default());
+        // the second time from memory, be it a net that does not come apart
+        for _ in 0..2 {
+            let found = costs.of(&assignment, 1, &mut search);
+            assert_eq!(found.is_ok(), whole.is_ok(), "{name} {k}");
+            if let (Ok((print, values)), Ok((wanted_print, wanted))) = (found, &whole) {
+                assert_eq!(
+                    (print, bits(&values)),
+                    (*wanted_print, bits(wanted)),
+                    "{name} {k}"
+                );
+            }
+        }
         let Some((print, values)) = costs.of_parts(&assignment, 1, &mut warm) else {
             continue;
         };
         let (wanted_print, wanted) =
             whole.unwrap_or_else(|e| panic!("{name}: parts of a net that cannot be built: {e}"));
         let at = program.space().assignment_to_json(&assignment);
-        let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(
             bits(&values),
             bits(&wanted),
