@@ -4,7 +4,7 @@
 //! width that such a convolution reads or writes is made the same, at the network's work; which is what table 1 of the
 //! paper varies. Widths that cannot be chosen (the image, the outputs) and inputs that are concatenations stay as they are.
 
-use super::network::{Case, Network, Remedy, access, many};
+use super::network::{Case, Network, Remedy, access, many, packs};
 use super::widths::{Part, Widths};
 use super::{Guideline, finding::same_work};
 use crate::ir::{Op, ValueId};
@@ -134,7 +134,8 @@ fn case(network: &Network<'_>, widths: &Widths<'_>, all: &[Unequal]) -> Option<C
         true => format!("{low}"),
         false => format!("{low} to {high}"),
     };
-    let done = format!("all {wide} wide, {:.2} times", times(&remedied));
+    let packs = packs(graph, &remedied, &nodes);
+    let done = format!("all {wide} wide{packs}, {:.2} times", times(&remedied));
     Some(Case {
         nodes,
         seen,

@@ -1,12 +1,13 @@
 //! G3: many small operators in the place of a large one leave a parallel device idle and cost a launch each.
 //!
 //! Found: blocks of four and more convolutions and pools between a value and the one in which its paths meet again, by
-//! size of map. (The paper counts 13 in a block of NASNet-A and 2 or 3 in one of ResNet.) Remedy: one convolution in the
-//! place of each block, its kernel the largest in it, its norm and activation kept, and its width scaled so that the
-//! network has the work it had: table 3 read from right to left.
+//! size of map (the paper counts 13 in a block of NASNet-A and 2 or 3 in one of ResNet), and rows of four convolutions
+//! that spend a fifth of their time on launches. Remedy: one convolution in the place of each block or row, its kernel the
+//! largest in it, its norm and activation kept, and its width scaled so that the network has the work it had: table 3 read
+//! from right to left.
 
 use super::network::{Case, Network, Remedy, macs, many};
-use super::region::{Region, regions};
+use super::region::{Region, regions, rows};
 use super::widths::{Part, Widths};
 use super::{Guideline, edit::Edit, element_wise, finding::same_work};
 use crate::ir::ops::{BatchNorm, Conv};
@@ -24,6 +25,9 @@ pub static GUIDELINE: Guideline = Guideline {
 /// Convolutions and pools that make a block fragmented.
 const FRAGMENTS: usize = 4;
 
+/// The share of its time above which launches make convolutions in a row fragments.
+const LAUNCHES: f64 = 0.2;
+
 /// A fragmented block.
 struct Block<'a> {
     region: &'a Region,
@@ -32,11 +36,13 @@ struct Block<'a> {
 }
 
 fn cases(network: &Network<'_>) -> Vec<Case> {
-    let all = regions(network);
+    let (forks, rows) = (regions(network), rows(network, FRAGMENTS));
     let mut taken: BTreeSet<ValueId> = BTreeSet::new();
-    let mut by_size: BTreeMap<(u32, u32), Vec<Block<'_>>> = BTreeMap::new();
-    for region in &all {
-        let fragments = fragments(network, region);
+    let mut by_size: BTreeMap<((u32, u32), &str), Vec<Block<'_>>> = BTreeMap::new();
+    let forks = forks.iter().map(|r| ("block", r, fragments(network, r)));
+    let rows = rows.iter().filter(|r| waits(network, r));
+    let rows = rows.map(|r| ("row", r, FRAGMENTS));
+    for (what, region, fragments) in forks.chain(rows) {
         if fragments < FRAGMENTS || region.nodes.iter().any(|n| taken.contains(n)) {
             continue;
         }
@@ -48,16 +54,23 @@ fn cases(network: &Network<'_>) -> Vec<Case> {
                 fragments,
                 conv,
             };
-            by_size.entry(size).or_default().push(block);
+            by_size.entry((size, what)).or_default().push(block);
         }
     }
-    let cases = by_size.values_mut().rev();
+    let cases = by_size.iter_mut().rev();
     cases
-        .filter_map(|blocks| {
+        .filter_map(|((_, what), blocks)| {
             blocks.sort_by_key(|b| b.region.exit);
-            case(network, blocks)
+            case(network, what, blocks)
         })
         .collect()
+}
+
+/// Whether launches take a part of a region's time that counts.
+fn waits(network: &Network<'_>, region: &Region) -> bool {
+    let nodes: Vec<ValueId> = region.nodes.iter().copied().collect();
+    let [cost, launches] = network.cost_of(&network.kernels_of(&nodes));
+    launches.latency.0 > LAUNCHES * cost.latency.0
 }
 
 fn is_fragment(op: &Op) -> bool {
@@ -159,7 +172,7 @@ fn chain(network: &Network<'_>, block: &Block<'_>) -> Vec<Op> {
     ops
 }
 
-fn case(network: &Network<'_>, blocks: &[Block<'_>]) -> Option<Case> {
+fn case(network: &Network<'_>, what: &str, blocks: &[Block<'_>]) -> Option<Case> {
     let work = network.macs?;
     let mut edit = Edit::default();
     for block in blocks {
@@ -203,9 +216,12 @@ fn case(network: &Network<'_>, blocks: &[Block<'_>]) -> Option<Case> {
     let kinds: BTreeSet<String> = blocks.iter().map(kind).collect();
     let kinds: Vec<String> = kinds.into_iter().collect();
     let seen = format!(
-        "{} with {} convolutions and pools run as {} kernels; launches take {:.0} % of their time",
-        many(blocks.len(), "block"),
-        fragments,
+        "{} with {} run as {} kernels; launches take {:.0} % of their time",
+        many(blocks.len(), what),
+        match what {
+            "row" => format!("{fragments} convolutions"),
+            _ => format!("{fragments} convolutions and pools"),
+        },
         kernels.len(),
         100.0 * share,
     );

@@ -4,7 +4,7 @@
 //! two, four, eight ... at a time, whichever is fastest) and the widths that these convolutions read and write scaled down
 //! to the network's work, as in table 2 of the paper. For a ResNeXt that gives the ResNet of the same work.
 
-use super::network::{Case, Network, Remedy, access, many};
+use super::network::{Case, Network, Remedy, access, many, packs};
 use super::widths::{Part, Widths};
 use super::{Guideline, edit::Edit, finding::same_work};
 use crate::ir::ops::Conv;
@@ -104,6 +104,7 @@ fn remedy(network: &Network<'_>, convs: &[(ValueId, Conv)], together: u32) -> Op
     if !same_work(&graph, work) {
         return None;
     }
+    let nodes: Vec<ValueId> = convs.iter().map(|c| c.0).collect();
     let wide = |of: &crate::ir::Graph| {
         let all = convs
             .iter()
@@ -111,9 +112,10 @@ fn remedy(network: &Network<'_>, convs: &[(ValueId, Conv)], together: u32) -> Op
         all.sum::<f64>()
     };
     let done = format!(
-        "{}, widths times {:.2}",
+        "{}, widths times {:.2}{}",
         groups_text(&groups),
-        wide(&graph) / wide(network.graph).max(1.0)
+        wide(&graph) / wide(network.graph).max(1.0),
+        packs(network.graph, &graph, &nodes),
     );
     Some(Remedy { done, graph })
 }

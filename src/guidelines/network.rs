@@ -175,3 +175,17 @@ pub fn many(n: usize, what: &str) -> String {
         n => format!("{n} {what}s"),
     }
 }
+
+/// What is to be said where convolutions have become multiples of 4 wide that were not: runtimes that work in packs like
+/// that by itself.
+pub fn packs(before: &Graph, after: &Graph, convs: &[ValueId]) -> &'static str {
+    let even = |graph: &Graph| {
+        let wide = |id: &ValueId| [graph.first_shape(*id), graph.shape(*id)];
+        let mut all = convs.iter().flat_map(wide);
+        all.all(|shape| shape.channels().is_multiple_of(4))
+    };
+    match !even(before) && even(after) {
+        true => " and now multiples of 4",
+        false => "",
+    }
+}

@@ -65,3 +65,36 @@ pub fn half_widths(before: &Network<'_>, after: &Network<'_>) -> [f64; 2] {
     };
     [half(0), half(1)]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::device::DeviceModel;
+    use crate::ir::text;
+
+    /// Two convolutions and a relu that runs by itself; what differs is told apart from what cancels.
+    #[test]
+    fn what_runs_in_both_networks_cancels() {
+        let net = |relu: &str| {
+            let text = format!(
+                "%0 input 64x56x56 : in\n%1 conv 64x56x56 (%0) k3 p1 : a\n{relu}%3 conv 64x56x56 (%2) k3 p1 : b\noutput %3\n"
+            );
+            text::parse(&text).unwrap()
+        };
+        let with = net("%2 relu 64x56x56 (%1) : r\n");
+        let without = net("%2 dropout 64x56x56 (%1) : r\n");
+        let model = DeviceModel::find("rtx3090-torch").unwrap();
+        let [before, after] = [&with, &without].map(|g| Network::on(g, &model, 1).unwrap());
+        assert_eq!(half_widths(&before, &before), [0.0, 0.0]);
+        let [half, joules] = half_widths(&before, &after);
+        assert_eq!(joules, 0.0);
+        // by hand: convolutions and element-wise work of the first, the factor that makes its interval, times the relu
+        let cost = |k: usize| before.costs[k].cost.unwrap().latency.0;
+        let (convs, relu) = (cost(0) + cost(2), cost(1));
+        let p = &before.prediction;
+        let log = (p.latency_hi.0 / p.latency.0).ln();
+        let log = log.max((after.prediction.latency_hi.0 / after.prediction.latency.0).ln());
+        let factor = log * (convs + relu) / convs.hypot(relu);
+        assert!((half / (factor * relu) - 1.0).abs() < 1e-9, "{half}");
+    }
+}

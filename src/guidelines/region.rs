@@ -1,7 +1,8 @@
-//! Parts of a network between a value that several nodes read and the one in which their paths meet again.
+//! Parts of a network with one entry and one exit: between a value that several nodes read and the one in which their paths
+//! meet again, and convolutions in a row.
 
 use super::network::Network;
-use crate::ir::ValueId;
+use crate::ir::{Op, ValueId};
 use std::collections::BTreeSet;
 
 /// A part of a network with one entry and one exit.
@@ -15,11 +16,10 @@ pub struct Region {
     pub nodes: BTreeSet<ValueId>,
 }
 
-/// All regions that begin where a value has several readers, small ones first.
-pub fn regions(network: &Network<'_>) -> Vec<Region> {
+/// By node: the live nodes that read it, each once, in order.
+fn readers(network: &Network<'_>) -> Vec<Vec<usize>> {
     let graph = network.graph;
-    let count = graph.nodes().len();
-    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); count];
+    let mut readers: Vec<Vec<usize>> = vec![Vec::new(); graph.nodes().len()];
     for id in network.live_ids() {
         for input in graph.inputs(id) {
             if let Some(list) = readers.get_mut(input.index())
@@ -29,6 +29,60 @@ pub fn regions(network: &Network<'_>) -> Vec<Region> {
             }
         }
     }
+    readers
+}
+
+/// Rows of so many convolutions, with the norms and activations that follow them, which nothing else reads. What is left
+/// at the end of a longer row is in none.
+pub fn rows(network: &Network<'_>, convs: usize) -> Vec<Region> {
+    let graph = network.graph;
+    let readers = readers(network);
+    let mut found = Vec::new();
+    let mut seen: BTreeSet<ValueId> = BTreeSet::new();
+    for start in network.live_ids() {
+        let is_conv = |id: ValueId| matches!(graph.node(id).op, Op::Conv(_));
+        if !is_conv(start) || seen.contains(&start) {
+            continue;
+        }
+        let (mut nodes, mut count) = (vec![start], 1);
+        let mut at = start;
+        loop {
+            let next = match readers.get(at.index()).map(Vec::as_slice) {
+                Some([one]) if !graph.outputs().contains(&at) => Some(ValueId(*one as u32)),
+                _ => None,
+            };
+            let follows = |id: &ValueId| {
+                matches!(
+                    graph.node(*id).op,
+                    Op::Conv(_) | Op::BatchNorm(_) | Op::Act(_)
+                )
+            };
+            let next = next.filter(follows);
+            if count == convs && next.is_none_or(is_conv) {
+                let entry = nodes.first().and_then(|first| graph.inputs(*first).first());
+                let whole: BTreeSet<ValueId> = nodes.drain(..).collect();
+                found.extend(entry.map(|entry| Region {
+                    entry: *entry,
+                    exit: at,
+                    nodes: whole,
+                }));
+                count = 0;
+            }
+            let Some(next) = next else { break };
+            count += usize::from(is_conv(next));
+            seen.insert(next);
+            nodes.push(next);
+            at = next;
+        }
+    }
+    found
+}
+
+/// All regions that begin where a value has several readers, small ones first.
+pub fn regions(network: &Network<'_>) -> Vec<Region> {
+    let graph = network.graph;
+    let count = graph.nodes().len();
+    let readers = readers(network);
     let meets = meeting_points(network, &readers);
     let mut found: Vec<Region> = Vec::new();
     for entry in network.live_ids() {

@@ -52,8 +52,8 @@ pub struct Widths<'a> {
     /// By value.
     layouts: Vec<Vec<Part>>,
     terms: Vec<Term>,
-    /// By part: what its width must be a multiple of.
-    steps: Vec<u32>,
+    /// By part: groups that convolutions cut it into, and what its width must be a multiple of besides.
+    steps: Vec<[u32; 2]>,
 }
 
 impl<'a> Widths<'a> {
@@ -273,11 +273,11 @@ impl<'a> Widths<'a> {
     fn count(&mut self) {
         let graph = self.graph;
         let live = graph.live();
-        let mut steps = vec![1; self.entries.len()];
-        let mut multiple = |parts: &[Part], of: u32| {
+        let mut steps = vec![[1; 2]; self.entries.len()];
+        let mut multiple = |parts: &[Part], of: u32, kind: usize| {
             for part in parts {
                 let times = parts.iter().filter(|p| *p == part).count() as u32;
-                if let Some(step) = steps.get_mut(*part) {
+                if let Some(step) = steps.get_mut(*part).and_then(|s| s.get_mut(kind)) {
                     *step = lcm(*step, of / gcd(of, times));
                 }
             }
@@ -301,8 +301,8 @@ impl<'a> Widths<'a> {
                         }
                     } else {
                         if conv.groups > 1 {
-                            multiple(&input, conv.groups);
-                            multiple(&outputs, conv.groups);
+                            multiple(&input, conv.groups, 0);
+                            multiple(&outputs, conv.groups, 0);
                         }
                         let factor = factor / f64::from(conv.groups.max(1));
                         Term {
@@ -318,7 +318,7 @@ impl<'a> Widths<'a> {
                     outputs,
                 },
                 Op::Shuffle(shuffle) => {
-                    multiple(&input, shuffle.groups);
+                    multiple(&input, shuffle.groups, 1);
                     continue;
                 }
                 _ => continue,
@@ -394,11 +394,6 @@ impl<'a> Widths<'a> {
         self.rebuild(&whole?)
     }
 
-    /// What a part's width must be a multiple of.
-    fn step(&self, part: Part) -> u32 {
-        self.steps.get(part).copied().unwrap_or(1)
-    }
-
     /// Whole widths near the ideal ones, whose work is the target's; `None` where it is too far off. A part's width is a
     /// multiple of what its groups ask for; in each group, of what `liked` makes of its width now and then.
     fn round(
@@ -412,9 +407,10 @@ impl<'a> Widths<'a> {
         let mut left: Vec<(f64, Part, f64)> = Vec::new();
         for part in free {
             let wanted = ideal.get(*part).copied().unwrap_or(1.0);
-            let groups = f64::from(self.step(*part));
-            let now = f64::from(self.width(*part));
-            let step = groups * liked(now / groups, wanted / groups);
+            let [groups, besides] = self.steps.get(*part).copied().unwrap_or([1; 2]);
+            let now = f64::from(self.width(*part)) / f64::from(groups);
+            let each = liked(now, wanted / f64::from(groups)) as u32;
+            let step = f64::from(lcm(groups.saturating_mul(each), besides));
             let whole = (wanted / step).floor().max(1.0) * step;
             if let Some(slot) = widths.get_mut(*part) {
                 *slot = whole;
@@ -521,4 +517,72 @@ fn gcd(a: u32, b: u32) -> u32 {
 
 fn lcm(a: u32, b: u32) -> u32 {
     (a / gcd(a, b)).saturating_mul(b)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ir::text;
+
+    /// The unit of ShuffleNetV2, with a squeeze-and-excitation gate on its branch: the slice cuts what comes in into
+    /// halves, one of which passes through.
+    const UNIT: &str = "%0 input 3x8x8 : in\n%1 conv 16x8x8 (%0) k1 : stem\n\
+        %2 slice 8x8x8 (%1) 0..8 : left\n%3 slice 8x8x8 (%1) 8..16 : right\n\
+        %4 conv 8x8x8 (%3) k1 : a\n%5 conv 8x8x8 (%4) k3 p1 g8 : dw\n\
+        %6 global_avg_pool 8x1x1 (%5) : pool\n%7 conv 2x1x1 (%6) k1 : squeeze\n%8 conv 8x1x1 (%7) k1 : expand\n\
+        %9 mul 8x8x8 (%5 %8) : gate\n%10 concat 16x8x8 (%2 %9) : cat\n%11 shuffle 16x8x8 (%10) g2 : mix\n\
+        %12 conv 16x8x8 (%11) k1 : last\n%13 add 16x8x8 (%12 %10) : sum\n%14 global_avg_pool 16x1x1 (%13) : gap\n\
+        %15 flatten 16 (%14) : flat\n%16 linear 5 (%15) : fc\noutput %16\n";
+
+    #[test]
+    fn parts_follow_channels_through_slices_sums_and_gates() {
+        let graph = text::parse(UNIT).unwrap();
+        let widths = Widths::of(&graph);
+        let parts = |id: u32| widths.parts(ValueId(id));
+        let (left, right) = (parts(2), parts(3));
+        assert_eq!(parts(1), [left.clone(), right].concat());
+        assert_eq!(parts(5), parts(4), "depthwise keeps");
+        assert_eq!(parts(8), parts(5), "a gate is as wide as what it gates");
+        assert_eq!(parts(13), [left, parts(5)].concat(), "a sum ties");
+        assert_eq!(parts(12), parts(13));
+        assert!(widths.only_free(ValueId(0)).is_none(), "the image is fixed");
+        assert!(
+            widths.only_free(ValueId(16)).is_none(),
+            "the output is fixed"
+        );
+        assert!(widths.only_free(ValueId(12)).is_none(), "two parts");
+        assert!(widths.only_free(ValueId(7)).is_some());
+    }
+
+    #[test]
+    fn the_rest_of_a_network_follows_a_part() {
+        let graph = text::parse(UNIT).unwrap();
+        let widths = Widths::of(&graph);
+        let branch = widths.only_free(ValueId(4)).unwrap();
+        // by hand: the branch is 12 wide where it was 8; 64 pixels, and 1 for the gate and the classifier
+        let [c, b] = [8, 12];
+        let work = 64 * (3 * 16 + c * b + 9 * b + (c + b) * (c + b)) + 2 * 2 * b + 5 * (c + b);
+        let wider = widths.fit(&[branch], |_, knob| 8.0 * knob, work).unwrap();
+        let wanted = UNIT
+            .replace("%4 conv 8x8x8", "%4 conv 12x8x8")
+            .replace(
+                "%5 conv 8x8x8 (%4) k3 p1 g8",
+                "%5 conv 12x8x8 (%4) k3 p1 g12",
+            )
+            .replace("%6 global_avg_pool 8", "%6 global_avg_pool 12")
+            .replace("%8 conv 8", "%8 conv 12")
+            .replace("%9 mul 8", "%9 mul 12")
+            .replace("%10 concat 16", "%10 concat 20")
+            .replace("%11 shuffle 16", "%11 shuffle 20")
+            .replace("%12 conv 16", "%12 conv 20")
+            .replace("%13 add 16", "%13 add 20")
+            .replace("%14 global_avg_pool 16", "%14 global_avg_pool 20")
+            .replace("%15 flatten 16", "%15 flatten 20");
+        assert_eq!(wider.to_string(), text::parse(&wanted).unwrap().to_string());
+        assert!(
+            widths.fit(&[branch], |_, knob| 8.0 * knob, 10).is_none(),
+            "too little work"
+        );
+        assert!(widths.fit(&[], |_, knob| knob, work).is_none());
+    }
 }

@@ -262,6 +262,45 @@ fn one_convolution_for_four_by_hand() {
     ));
 }
 
+/// Table 3, in series: four convolutions of 2 c in a row are one of 4 c. The first reads the 32 channels of the input, so
+/// that one is worth 32 w = 32 * 64 + 3 * 64 * 64, of which 448 is the nearest multiple of 8 that the row can have.
+#[test]
+fn one_convolution_for_a_row_by_hand() {
+    let body = |c: u32| net([32, 14, 14], &format!("{}, {HEAD}", conv(c)));
+    let row = [64; 4].map(conv).join(", ");
+    let graph = net([32, 14, 14], &format!("{row}, {HEAD}"));
+    let found = only(&graph, "rtx3090-torch", "G3");
+    assert_same(&found, &body(448), "rtx3090-torch");
+    assert!(
+        found
+            .seen
+            .starts_with("1 row with 4 convolutions run as 4 kernels"),
+        "{}",
+        found.seen
+    );
+    // three are no row, nor are four of which something reads the second
+    let short = [64; 3].map(conv).join(", ");
+    assert!(!has(
+        &net([32, 14, 14], &format!("{short}, {HEAD}")),
+        "rtx3090-torch",
+        "G3"
+    ));
+    let ids =
+        ["a", "b", "c", "d"].map(|id| conv(64).replacen('{', &format!(r#"{{"id": "{id}", "#), 1));
+    let read = format!(
+        r#"{}, {{"op": "concat", "from": ["b", "d"]}}"#,
+        ids.join(", ")
+    );
+    assert!(!has(
+        &net([32, 14, 14], &format!("{read}, {HEAD}")),
+        "rtx3090-torch",
+        "G3"
+    ));
+    // on one core of an Arm board launches count for little where maps are large
+    let wide = net([32, 112, 112], &format!("{row}, {HEAD}"));
+    assert!(!has(&wide, "pi5-ncnn", "G3"));
+}
+
 /// Table 4: a bottleneck with and without activations and shortcut.
 fn table_4(act: bool, shortcut: bool) -> Graph {
     let relu = if act { r#", {"op": "relu"}"# } else { "" };
