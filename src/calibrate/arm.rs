@@ -312,6 +312,19 @@ pub struct BoardTable {
 /// # Errors
 /// Where a column is not there.
 pub fn tables(rows: &Table, graphs: &Table) -> Result<Vec<BoardTable>, CalibrateError> {
+    let cpu = |isa: &str, gpu: i64| (isa == "arm64" || isa == "arm32") && gpu == -1;
+    tables_of(rows, graphs, cpu)
+}
+
+/// The floating-point tables of which `wanted` takes the instruction set and the Vulkan device (-1 is the CPU).
+///
+/// # Errors
+/// Where a column is not there.
+pub fn tables_of(
+    rows: &Table,
+    graphs: &Table,
+    wanted: impl Fn(&str, i64) -> bool,
+) -> Result<Vec<BoardTable>, CalibrateError> {
     let networks: BTreeMap<String, Arc<[Kernel]>> = ops::networks(graphs)?;
     let id = rows.all_ints("table_id")?;
     let (soc, isa) = (rows.all_texts("soc")?, rows.all_texts("isa")?);
@@ -322,10 +335,7 @@ pub fn tables(rows: &Table, graphs: &Table) -> Result<Vec<BoardTable>, Calibrate
     let (best, date) = (rows.reals("min_ms")?, rows.texts("date")?);
     let mut tables: BTreeMap<i64, BoardTable> = BTreeMap::new();
     for row in 0..rows.rows() {
-        let usable = (isa[row] == "arm64" || isa[row] == "arm32")
-            && gpu[row] == -1
-            && !int8[row]
-            && !LEFT_OUT.contains(&network[row]);
+        let usable = wanted(isa[row], gpu[row]) && !int8[row] && !LEFT_OUT.contains(&network[row]);
         let (true, Some(kernels), Some(ms)) = (usable, networks.get(network[row]), best[row])
         else {
             continue;

@@ -8,6 +8,7 @@
 
 use super::error::CalibrateError;
 use super::fit::{self, Fitted, MIN_SAMPLES, errors, seen, short};
+use super::hosted::{self, Hosted};
 use super::interval;
 use super::joint::{self, Belief, Columns, Family, Row};
 use super::priors::{self, RateTable, Work};
@@ -42,6 +43,11 @@ pub fn fit_own(
     init: Option<&Profile>,
     runtime: priors::Runtime,
 ) -> Result<Profile, CalibrateError> {
+    if let Some(init) = init
+        && let Some(start) = Hosted::of(init)
+    {
+        return hosted::fit_own(about, samples, init, &start);
+    }
     let (fitted, mut kinds, known) = match init {
         None => {
             let options = fit::Options {

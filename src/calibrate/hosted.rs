@@ -7,13 +7,19 @@
 //!
 //! Invariant: the kernels' side of a row and the issuing side never share a column.
 
+use super::error::CalibrateError;
+use super::fit::{Fitted, MIN_SAMPLES, errors, seen, short};
+use super::interval::{LEVEL, conformal_quantile, miss};
 use super::joint::{self, Columns};
 use super::lbfgs::minimise;
 use super::priors::{self, RateTable, Work};
+use super::public::{About, counts};
 use super::sample::Sample;
 use crate::base::stats::median;
-use crate::device::{Law, Profile, Rates};
+use crate::device::{Law, Profile, Provenance, Rates};
 use crate::fuse::{Kernel, KernelKind, WorkClass};
+use rayon::prelude::*;
+use std::collections::BTreeSet;
 
 /// How sharply the slower side decides while rates are looked for; predictions take the slower side itself.
 const SHARP: f64 = 40.0;
@@ -21,9 +27,22 @@ const SHARP: f64 = 40.0;
 /// Spread of the logarithm of a device's two speeds.
 const SPEED: f64 = 3.0;
 
-/// Seconds to issue a launch before any data, and a run beside its launches.
-const ISSUE: f64 = 40e-6;
+/// Seconds to issue a run beside its launches, before any data.
 const ISSUE_RUN: f64 = 500e-6;
+
+/// Seconds that PyTorch takes to issue a launch, before any data: convolutions and norms go through more of it than
+/// element-wise ops do, and a hard activation is several of those.
+fn issue(kind: KernelKind) -> f64 {
+    use KernelKind::*;
+    let us = match (kind, kind.class()) {
+        (ActHard, _) => 90.0,
+        (Norm | Linear, _) => 60.0,
+        (Shuffle | Concat | GlobalPool, _) => 40.0,
+        (_, WorkClass::Conv | WorkClass::Depthwise) => 60.0,
+        _ => 22.0,
+    };
+    us * 1e-6
+}
 
 /// How sure one is of what.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,8 +55,10 @@ pub struct Belief {
     pub common: f64,
     /// Spread of what the columns of one class of work share.
     pub class: f64,
-    /// Spread of each column by itself.
+    /// Spread of each column of the kernels by itself.
     pub own: f64,
+    /// Spread of each column of issuing by itself.
+    pub issuing: f64,
     /// Rounds of the fit.
     pub rounds: usize,
 }
@@ -50,6 +71,7 @@ impl Belief {
         common: 1.5,
         class: 0.5,
         own: 0.5,
+        issuing: 0.5,
         rounds: 300,
     };
 
@@ -57,7 +79,9 @@ impl Belief {
     pub const FEW: Belief = Belief {
         noise: 0.01,
         huber: 0.015,
-        own: 0.3,
+        class: 0.7,
+        own: 0.7,
+        issuing: 0.15,
         ..Belief::MANY
     };
 
@@ -83,7 +107,7 @@ impl Hosted {
     pub fn likely() -> Self {
         Self {
             device: priors::gpu_fp32(),
-            launch: [ISSUE; KernelKind::COUNT],
+            launch: std::array::from_fn(|i| KernelKind::ALL.get(i).map_or(0.0, |k| issue(*k))),
             run: ISSUE_RUN,
         }
     }
@@ -208,8 +232,30 @@ impl Frame {
         }
     }
 
-    /// The rates of several devices fitted at once.
-    pub fn fit(&self, rows: &[Row], devices: usize, belief: &Belief) -> Vec<Hosted> {
+    fn own(&self, column: usize, belief: &Belief) -> f64 {
+        match self.classes.get(column) {
+            Some(_) => belief.own,
+            None => belief.issuing,
+        }
+    }
+
+    /// The rates of several devices fitted at once: first all together, then each by itself around what that found.
+    pub fn fit(&self, samples: &[Vec<&Sample>], belief: &Belief) -> Vec<Hosted> {
+        let rows = samples
+            .iter()
+            .enumerate()
+            .flat_map(|(device, samples)| samples.iter().map(move |s| self.row(s, device)));
+        let together = self.together(&rows.collect::<Vec<_>>(), samples.len(), belief);
+        let refined = together.into_par_iter().zip(samples);
+        let refined = refined.map(|(rates, samples)| {
+            let frame = Frame::new(rates);
+            let rows: Vec<Row> = samples.iter().map(|s| frame.row(s, 0)).collect();
+            frame.adapt(&rows, belief)
+        });
+        refined.collect()
+    }
+
+    fn together(&self, rows: &[Row], devices: usize, belief: &Belief) -> Vec<Hosted> {
         let x = self.minimise(rows, devices, belief);
         let logs = (0..devices).map(|d| self.logs(&x, d, belief));
         logs.map(|l| self.rates(&l)).collect()
@@ -222,7 +268,7 @@ impl Frame {
             common: 0.0,
             ..*belief
         };
-        let mut fitted = self.fit(rows, 1, &alone);
+        let mut fitted = self.together(rows, 1, &alone);
         fitted.pop().unwrap_or_else(|| self.around.clone())
     }
 
@@ -234,7 +280,7 @@ impl Frame {
         let log = |c: usize| {
             let shared = self.shared(c).into_iter().flatten();
             let shared = shared.map(|s| of[s] * belief.shared(s)).sum::<f64>();
-            let log = x[c] * belief.common + of[SHARED + c] * belief.own + shared;
+            let log = x[c] * belief.common + of[SHARED + c] * self.own(c, belief) + shared;
             log.clamp(-30.0, 30.0)
         };
         (0..k).map(log).collect()
@@ -266,7 +312,7 @@ impl Frame {
                 let at = k + device * (SHARED + k);
                 for (c, push) in pushes.iter().enumerate() {
                     g[c] += push * belief.common;
-                    g[at + SHARED + c] += push * belief.own;
+                    g[at + SHARED + c] += push * self.own(c, belief);
                     for shared in self.shared(c).into_iter().flatten() {
                         g[at + shared] += push * belief.shared(shared);
                     }
@@ -293,6 +339,98 @@ fn push(row: &Row, first: usize, factors: &[f64], belief: &Belief, to: &mut [f64
         *to += push * parts[side] * cost / sums[side].max(f64::MIN_POSITIVE);
     }
     weight * (root - 1.0)
+}
+
+/// The rates of a device that lies near `init`, from some networks. Where their times turn out to scatter less than is
+/// usual, they are believed more.
+pub fn adapted(init: &Hosted, shots: &[&Sample]) -> Hosted {
+    let frame = Frame::new(init.clone());
+    let rows: Vec<_> = shots.iter().map(|s| frame.row(s, 0)).collect();
+    let first = frame.adapt(&rows, &Belief::FEW);
+    let miss = |s: &&Sample| (first.predict(s) / s.latency_s).ln().abs();
+    let misses: Vec<f64> = shots.iter().map(miss).collect();
+    let usual = Belief::FEW.noise;
+    let noise = (1.5 * median(&misses).unwrap_or(usual)).clamp(0.3 * usual, usual);
+    let belief = Belief {
+        noise,
+        huber: 1.5 * noise,
+        ..Belief::FEW
+    };
+    frame.adapt(&rows, &belief)
+}
+
+/// (Predicted, measured) of each of some networks, predicted from the others in up to ten parts.
+pub fn left_out(init: &Hosted, shots: &[&Sample]) -> Vec<(f64, f64)> {
+    const PARTS: usize = 10;
+    let names: BTreeSet<&str> = shots.iter().map(|s| s.network.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let part = |s: &Sample| names.binary_search(&s.network.as_str()).unwrap_or(0) % PARTS;
+    let parts: Vec<Hosted> = (0..PARTS.min(names.len()))
+        .map(|out| {
+            let kept = shots.iter().copied().filter(|s| part(s) != out);
+            adapted(init, &kept.collect::<Vec<_>>())
+        })
+        .collect();
+    let pair = |s: &&Sample| (parts[part(s)].predict(s), s.latency_s);
+    shots.iter().map(pair).collect()
+}
+
+/// Half width of the interval around a device of which some networks were measured.
+pub fn half_width(init: &Hosted, shots: &[&Sample]) -> f64 {
+    let misses: Vec<f64> = left_out(init, shots).iter().map(miss).collect();
+    conformal_quantile(&misses, LEVEL)
+}
+
+/// The profile of a device beside a known one from one's own networks; `start` has the rates of `init`. Energy is not fitted.
+///
+/// # Errors
+/// Where there are too few samples.
+pub fn fit_own(
+    about: About<'_>,
+    samples: &[Sample],
+    init: &Profile,
+    start: &Hosted,
+) -> Result<Profile, CalibrateError> {
+    if samples.len() < MIN_SAMPLES {
+        return Err(CalibrateError::TooFew {
+            what: about.name.to_owned(),
+            needed: MIN_SAMPLES,
+            got: samples.len(),
+        });
+    }
+    let all: Vec<&Sample> = samples.iter().collect();
+    let rates = adapted(start, &all);
+    let pairs: Vec<(f64, f64)> = (left_out(start, &all).iter().zip(samples))
+        .map(|((p, m), s)| (p / f64::from(s.batch.max(1)), m / f64::from(s.batch.max(1))))
+        .collect();
+    let names: Vec<&str> = samples.iter().map(|s| s.network.as_str()).collect();
+    let held = errors(&pairs, &names, "networks held out in up to 10 parts");
+    let width = conformal_quantile(&pairs.iter().map(miss).collect::<Vec<_>>(), LEVEL);
+    let seen = seen(samples, &Law::PLAIN);
+    let fitted = Fitted::of(samples, rates.device.clone(), seen, held, width);
+    let known: Vec<bool> = (KernelKind::ALL.iter())
+        .map(|k| init.kernels.contains_key(k))
+        .collect();
+    let mut kinds = fitted.kinds();
+    kinds.extend(fitted.carried(&known, &init.name));
+    for (kind, profile) in &mut kinds {
+        profile.host_s = short(rates.launch[kind.index()]);
+    }
+    let own = about.provenance.clone();
+    let about = About {
+        provenance: Provenance {
+            data: own.data,
+            origin: own.origin,
+            licence: own.licence,
+            date: own.date,
+            notes: own.notes,
+            ..counts(&fitted)
+        },
+        ..about
+    };
+    let mut profile = about.profile(&fitted, kinds);
+    profile.host_constant_s = Some(short(rates.run));
+    Ok(profile)
 }
 
 /// Logarithm of the smoothed slower side, and how much each side decides.
@@ -376,11 +514,8 @@ mod tests {
     fn both_sides_are_found() {
         let truth = truth();
         let frame = Frame::new(Hosted::likely());
-        let rows: Vec<_> = samples(&truth, 0..60)
-            .iter()
-            .map(|s| frame.row(s, 0))
-            .collect();
-        let fitted = frame.fit(&rows, 1, &Belief::MANY);
+        let some = samples(&truth, 0..60);
+        let fitted = frame.fit(&[some.iter().collect()], &Belief::MANY);
         let other = samples(&truth, 60..200);
         assert!(worst(&Hosted::likely(), &other) > 0.5);
         assert!(

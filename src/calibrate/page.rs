@@ -30,7 +30,11 @@ one, `--device FILE` uses your own.
    the developers' cells in view. First each kind gets a factor, then each rate; far-off rows count less.
 5. Boards and GPUs have few networks or few kinds of them, so they are fitted together: the logarithm of a rate is the
    device's speed, plus what is common to all, plus three directions in which devices differ, plus a little of its own.
-6. Groups of networks are held out in turn. Their errors are the figures below, and the 80 % quantile of their log errors
+6. PyTorch issues launches one by one while a GPU works them off, so the profiles from the HELP tables have two sides, and the
+   slower one is the time: seconds to issue a launch (`host_s`) and to run it. At batch 1 issuing decides, at batch 64 the
+   kernels do. Both sides of five GPUs are fitted at once, then each GPU by itself around that.
+7. A phone with five networks (Paddle-Lite) is looked for among the boards under ncnn, beside the one with the same core.
+8. Groups of networks are held out in turn. Their errors are the figures below, and the 80 % quantile of their log errors
    is the interval around a prediction. A board's own twenty errors are joined by those of all boards, weighing as much.
    *covers* is the share of held-out rows inside an interval that they had no part in, *width* its width over its middle.
 

@@ -4,7 +4,7 @@ use super::error::CalibrateError;
 use super::fit::{Fitted, short};
 use super::interval::{LEVEL, conformal_quantile};
 use super::priors::RateTable;
-use super::{arm, gpu, nasbench, transfer};
+use super::{arm, gpu, help_cpus, nasbench, paddle, torch_gpus, transfer, vulkan};
 use crate::base::table::Table;
 use crate::device::{FORMAT, KindProfile, Law, Profile, Provenance};
 use crate::fuse::{FuseRules, KernelKind};
@@ -25,6 +25,12 @@ pub struct Tables {
     pub timm_gpu: Table,
     /// `timm_graphs`.
     pub timm_graphs: Table,
+    /// `help_archs`.
+    pub help_archs: Table,
+    /// `help_latency`.
+    pub help_latency: Table,
+    /// `published_latency_energy`.
+    pub published: Table,
 }
 
 impl Tables {
@@ -40,6 +46,39 @@ impl Tables {
             ncnn_graphs: read("ncnn_graphs")?,
             timm_gpu: read("timm_gpu")?,
             timm_graphs: read("timm_graphs")?,
+            help_archs: read("help_archs")?,
+            help_latency: read("help_latency")?,
+            published: read("published_latency_energy")?,
+        })
+    }
+}
+
+/// The joint fits that profiles are made of.
+#[derive(Clone, Debug)]
+pub struct Fits {
+    /// Arm CPUs under ncnn.
+    pub boards: arm::Boards,
+    /// GPUs of the timm benchmark.
+    pub gpus: gpu::Gpus,
+    /// GPUs of the HELP tables.
+    pub help: torch_gpus::Gpus,
+    /// GPUs under ncnn.
+    pub vulkan: arm::Boards,
+}
+
+impl Fits {
+    /// All of them.
+    ///
+    /// # Errors
+    /// Where a table is not what it should be.
+    pub fn new(tables: &Tables) -> Result<Self, CalibrateError> {
+        let (cells, archs) = (&tables.nasbench_archs, &tables.help_archs);
+        let help = torch_gpus::read(cells, archs, &tables.help_latency)?;
+        Ok(Self {
+            boards: arm::Boards::fit(arm::tables(&tables.ncnn_arm, &tables.ncnn_graphs)?),
+            gpus: gpu::Gpus::fit(gpu::files(&tables.timm_gpu, &tables.timm_graphs)?),
+            help: torch_gpus::Gpus::fit(help),
+            vulkan: vulkan::fit(&tables.ncnn_arm, &tables.ncnn_graphs)?,
         })
     }
 }
@@ -48,29 +87,32 @@ impl Tables {
 ///
 /// # Errors
 /// Where a table is not what it should be.
-pub fn fit_all(tables: &Tables) -> Result<Vec<Profile>, CalibrateError> {
-    let boards = arm::Boards::fit(arm::tables(&tables.ncnn_arm, &tables.ncnn_graphs)?);
-    let gpus = gpu::Gpus::fit(gpu::files(&tables.timm_gpu, &tables.timm_graphs)?);
-    all(tables, &boards, &gpus)
-}
-
-/// As [`fit_all`], from joint fits that are there.
-///
-/// # Errors
-/// Where a table is not what it should be.
-pub fn all(
-    tables: &Tables,
-    boards: &arm::Boards,
-    gpus: &gpu::Gpus,
-) -> Result<Vec<Profile>, CalibrateError> {
+pub fn all(tables: &Tables, fits: &Fits) -> Result<Vec<Profile>, CalibrateError> {
+    let (boards, gpus) = (&fits.boards, &fits.gpus);
     let known = arm::kinds_known(&boards.tables);
     let a76 = table_of(boards, &arm::BOARDS[0])?;
     let mut profiles = pi5(tables, &boards.rates(a76), &known)?;
     for board in &arm::BOARDS {
         profiles.push(board_profile(boards, board, &known)?);
     }
+    profiles.extend(paddle::profiles(&tables.published, boards, &profiles)?);
+    for cpu in &help_cpus::CPUS {
+        let (cells, archs) = (&tables.nasbench_archs, &tables.help_archs);
+        let rows = help_cpus::read(cpu, cells, archs, &tables.help_latency)?;
+        let profile = rows.profile(cpu, &profiles);
+        profiles.push(profile);
+    }
+    for gpu in &vulkan::GPUS {
+        let number = vulkan::find(&fits.vulkan, gpu).ok_or_else(|| missing(gpu.profile))?;
+        profiles.push(vulkan::profile(&fits.vulkan, gpu, number));
+    }
+    let first = profiles.len();
     for gpu in &gpu::GPUS {
         profiles.push(gpu_profile(gpus, gpu)?);
+    }
+    let half: Vec<Profile> = profiles[first..].iter().take(1).cloned().collect();
+    for source in &half {
+        profiles.extend((0..torch_gpus::GPUS.len()).map(|g| fits.help.profile(g, source)));
     }
     Ok(profiles)
 }
@@ -137,7 +179,11 @@ fn pi5(tables: &Tables, a76: &RateTable, known: &[bool]) -> Result<Vec<Profile>,
     Ok(nasbench::RUNTIMES.iter().zip(&fits).map(one).collect())
 }
 
-fn board_profile(
+/// The profile of a board; `known` has the kinds of all boards.
+///
+/// # Errors
+/// Where its table is not there.
+pub fn board_profile(
     boards: &arm::Boards,
     board: &arm::Board,
     known: &[bool],

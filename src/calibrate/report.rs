@@ -5,13 +5,11 @@ use super::few::{Member, Start};
 use super::fit::errors;
 use super::interval::{LEVEL, cover, miss, pooled_quantile};
 use super::joint;
-use super::public::{self, Tables};
-use super::sample::Sample;
-use super::{arm, gpu, nasbench};
-use crate::base::rng::stream;
+use super::public::{self, Fits, Tables};
+use super::sample::{Sample, draw};
+use super::{arm, gpu, more, nasbench};
 use crate::base::stats::{kendall_tau, mean};
 use crate::device::{HeldOut, Law, Profile, Quantity};
-use rand::Rng as _;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -37,16 +35,17 @@ pub struct Line {
 /// # Errors
 /// Where a table is not what it should be.
 pub fn run(tables: &Tables) -> Result<(Vec<Profile>, Vec<Line>), CalibrateError> {
-    let boards = arm::Boards::fit(arm::tables(&tables.ncnn_arm, &tables.ncnn_graphs)?);
-    let gpus = gpu::Gpus::fit(gpu::files(&tables.timm_gpu, &tables.timm_graphs)?);
-    let profiles = public::all(tables, &boards, &gpus)?;
+    let fits = Fits::new(tables)?;
+    let (boards, gpus) = (&fits.boards, &fits.gpus);
+    let profiles = public::all(tables, &fits)?;
     let mut lines = pi5(&profiles);
     lines.extend(few_cells(tables)?);
-    lines.extend(networks_left_out(&boards));
-    lines.push(boards_left_out(&boards, 6));
-    lines.push(boards_left_out(&boards, 12));
-    lines.extend(families_left_out(&gpus));
-    lines.extend(gpus_left_out(&gpus));
+    lines.extend(networks_left_out(boards));
+    lines.push(boards_left_out(boards, 6));
+    lines.push(boards_left_out(boards, 12));
+    lines.extend(families_left_out(gpus));
+    lines.extend(gpus_left_out(gpus));
+    lines.extend(more::lines(&profiles, &fits.help, &fits.vulkan));
     Ok((profiles, lines))
 }
 
@@ -91,19 +90,6 @@ fn pi5(profiles: &[Profile]) -> Vec<Line> {
         }
     }
     lines
-}
-
-/// Some of `n`, each once.
-fn draw(n: usize, wanted: usize, purpose: &str, number: u64) -> Vec<usize> {
-    let mut rng = stream(1, purpose, number);
-    let mut all: Vec<usize> = (0..n).collect();
-    for i in 0..wanted.min(n) {
-        let j = i + (rng.next_u64() % (n - i) as u64) as usize;
-        all.swap(i, j);
-    }
-    all.truncate(wanted);
-    all.sort_unstable();
-    all
 }
 
 fn few_cells(tables: &Tables) -> Result<Vec<Line>, CalibrateError> {

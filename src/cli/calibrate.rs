@@ -10,7 +10,7 @@ use crate::base::file::write_atomically;
 use crate::calibrate::few;
 use crate::calibrate::nasbench::A76_CACHE_ELEMS;
 use crate::calibrate::own::MIN_OPERATORS;
-use crate::calibrate::public::{self, Tables};
+use crate::calibrate::public::{self, Fits, Tables};
 use crate::calibrate::report::{self, Line};
 use crate::calibrate::{About, Measured, Sample, fit_own, fit_with_operators, own_sample, priors};
 use crate::device::{Law, Profile, Provenance};
@@ -107,7 +107,7 @@ fn refit_shipped(folder: &Path, out: &Path, judge: bool) -> Result<(Vec<Profile>
     let (profiles, lines) = if judge {
         report::run(&tables)?
     } else {
-        (public::fit_all(&tables)?, Vec::new())
+        (public::all(&tables, &Fits::new(&tables)?)?, Vec::new())
     };
     std::fs::create_dir_all(out)
         .with_context(|| format!("cannot make the folder {}", out.display()))?;

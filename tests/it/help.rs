@@ -121,3 +121,136 @@ fn the_slower_side_decides() {
         assert!((sum / (wanted - 5e-6) - 1.0).abs() < 1e-9);
     }
 }
+
+fn ofa(side: i64) -> blocksmith::ir::Graph {
+    let code = r#"{"ks": [3,3,3,3, 5,5,5,5, 7,7,7,7, 3,3,3,3, 5,5,5,5],
+        "e": [3,3,3,3, 4,4,4,4, 6,6,6,6, 3,3,3,3, 4,4,4,4], "d": [2, 3, 4, 3, 2]}"#;
+    let (space, program) = load(&root().join("search_spaces/ofa_mobilenet_v3.json"));
+    let choices = ofa_choices(code, side, 1.2).unwrap();
+    let assignment = space.assignment_from_json(&choices).unwrap();
+    program.lower(&assignment, Names::Off).unwrap()
+}
+
+/// As the tables' origin says of these GPUs: at batch 1 the time follows the number of operators, not the work.
+#[test]
+fn one_image_costs_launches_and_a_batch_costs_work() {
+    use blocksmith::device::DeviceModel;
+    use blocksmith::fuse::fuse;
+    for name in ["rtx2080ti-torch", "titanxp-torch", "v100-torch"] {
+        let model = DeviceModel::find(name).unwrap();
+        let time = |side: i64, batch: u32| {
+            let kernels = fuse(&ofa(side), model.rules());
+            model.predict(&kernels.list, batch).unwrap().latency.0
+        };
+        assert!((time(224, 1) / time(128, 1) - 1.0).abs() < 0.01, "{name}");
+        assert!(time(224, 64) / time(128, 64) > 1.8, "{name}");
+        assert!(
+            (2.0..20.0).contains(&(1e3 * time(128, 1))),
+            "{name}: {}",
+            time(128, 1)
+        );
+    }
+}
+
+/// Every chip's printed table has the same order.
+#[test]
+fn phones_order_networks_as_printed() {
+    use blocksmith::device::{BUILT_IN, DeviceModel};
+    use blocksmith::fuse::fuse;
+    let order = [
+        ("mobilenet_v3", vec![("model", "small")]),
+        ("mobilenet_v3", vec![("model", "large")]),
+        ("mobilenet_v2", vec![("w", "1.0"), ("form", "torchvision")]),
+        ("mobilenet_v1", vec![("w", "1.0"), ("act", "relu")]),
+        (
+            "resnet",
+            vec![
+                ("model", "resnet50"),
+                ("stride_in_1x1", "false"),
+                ("se", "false"),
+            ],
+        ),
+    ];
+    let chips = BUILT_IN.iter().filter(|b| b.name.ends_with("-paddle"));
+    let mut count = 0;
+    for chip in chips {
+        let model = DeviceModel::find(chip.name).unwrap();
+        let time = |(file, set): &(&str, Vec<(&str, &str)>)| {
+            let path = format!("search_spaces/reference/{file}.json");
+            let (space, program) = load(&root().join(path));
+            let fixed = space.fix(set).unwrap();
+            let graph = program
+                .lower(&fixed.assignments().next().unwrap(), Names::Off)
+                .unwrap();
+            let kernels = fuse(&graph, model.rules());
+            model.predict_fast(&kernels.list, 1).unwrap().latency.0
+        };
+        let times: Vec<f64> = order.iter().map(time).collect();
+        assert!(times.is_sorted(), "{}: {times:?}", chip.name);
+        count += 1;
+    }
+    assert_eq!(count, 8);
+}
+
+/// A GPU that is 1.5 times as fast as a known one in its kernels and 0.8 times in issuing, but for depthwise convolutions, is
+/// found from twenty networks at one batch.
+#[test]
+fn a_gpu_is_placed_beside_a_known_one() {
+    use blocksmith::base::rng;
+    use blocksmith::calibrate::{few, public::About};
+    use blocksmith::device::{DeviceModel, Profile, Provenance};
+    use blocksmith::fuse::{KernelKind, fuse};
+    use std::sync::Arc;
+    let known = DeviceModel::find("v100-torch").unwrap().profile().clone();
+    let mut truth = known.clone();
+    let faster = |x: &mut f64, by: f64| *x /= by;
+    for (kind, rates) in &mut truth.kernels {
+        faster(&mut rates.host_s, 0.8);
+        let slow = *kind == KernelKind::Depthwise3x3 || *kind == KernelKind::DepthwiseOther;
+        let by = if slow { 1.1 } else { 1.5 };
+        let all = rates.latency_s.to_array().map(|r| r / by);
+        rates.latency_s = blocksmith::device::Rates::from_array(all);
+    }
+    truth.host_constant_s = truth.host_constant_s.map(|c| c / 0.8);
+    let truth = DeviceModel::new(truth);
+    let (space, program) = load(&root().join("search_spaces/ofa_mobilenet_v3.json"));
+    let sample = |i: u64| {
+        let draw = space
+            .sample(&mut rng::stream(5, "ofa networks", i))
+            .unwrap();
+        let graph = program.lower(&draw, Names::Off).unwrap();
+        let kernels: Arc<[_]> = Arc::from(fuse(&graph, truth.rules()).list);
+        let time = truth.predict_fast(&kernels, 64).unwrap().latency.0;
+        few::own_sample(&i.to_string(), kernels, 64, time, None)
+    };
+    let shots: Vec<_> = (0..20).map(sample).collect();
+    let about = About {
+        name: "new",
+        hardware: "new",
+        runtime: "PyTorch",
+        threads: 0,
+        precision: "fp32",
+        rules: known.fuse,
+        law: known.law,
+        cache_elems: None,
+        provenance: Provenance::default(),
+    };
+    let runtime = blocksmith::calibrate::priors::cpu();
+    let profile: Profile = few::fit_own(about, &shots, Some(&known), runtime).unwrap();
+    assert!(profile.host_constant_s.is_some());
+    assert_eq!(
+        profile.kernels.keys().collect::<Vec<_>>(),
+        known.kernels.keys().collect::<Vec<_>>()
+    );
+    let found = DeviceModel::new(profile);
+    let mut misses: Vec<f64> = (100..150)
+        .map(sample)
+        .map(|s| {
+            let p = found.predict_fast(&s.kernels, 64).unwrap().latency.0;
+            (p / s.latency_s - 1.0).abs()
+        })
+        .collect();
+    misses.sort_by(f64::total_cmp);
+    assert!(misses[25] < 0.01, "{misses:?}");
+    assert!(misses[45] < 0.03, "{misses:?}");
+}
