@@ -418,3 +418,83 @@ fn size(metrics: &[f64]) -> f64 {
     let macs = place.and_then(|p| metrics.get(p)).copied();
     macs.unwrap_or(0.0).max(0.0).ln_1p()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blocks;
+    use crate::search::evaluate::Costs;
+
+    fn raw(text: &str, of: impl Fn(&Features<'_>, Vec<f64>, usize)) {
+        let program = blocks::load(text).map_err(|e| e.render(None)).unwrap().1;
+        let costs = Costs::new(&program, &[]);
+        let mut scratch = costs.scratch();
+        let all: Vec<(Assignment, Box<[f64]>)> = (program.space().assignments())
+            .map(|a| {
+                let metrics = costs.of(&a, 0, &mut scratch).unwrap().1;
+                (a, metrics)
+            })
+            .collect();
+        let sample: Vec<Candidate<'_>> = all.iter().map(|(a, m)| (a, &**m)).collect();
+        let features = Features::new(&program, &sample);
+        for (k, candidate) in sample.iter().enumerate() {
+            of(&features, features.raw(*candidate).0, k);
+        }
+    }
+
+    /// Two ways from the input to the output: a convolution alone, or one or two convolutions, of which `zero` cuts
+    /// the second way off where it is taken.
+    const WAYS: &str = r#"{"format": "blocksmith/1", "input": [4, 8, 8],
+        "vars": {"way": {"choice": ["one", "two", "none"]}},
+        "net": [
+            {"id": "start", "op": "conv", "out_channels": 4, "kernel_size": 5},
+            {"id": "a", "op": "conv", "out_channels": 4, "kernel_size": 3, "from": "start"},
+            {"id": "b", "op": "conv", "out_channels": 4, "kernel_size": 1, "from": "start"},
+            {"id": "c", "op": "conv", "out_channels": 4, "kernel_size": 3, "when": "way == 'two'"},
+            {"id": "d", "op": "zero", "when": "way == 'none'"},
+            {"op": "add", "from": ["a", "d"]}]}"#;
+
+    #[test]
+    fn paths_by_hand() {
+        raw(WAYS, |features, raw, k| {
+            assert_eq!(features.path_kinds, [("conv", 1, 0), ("conv", 3, 0)]);
+            let first = features.kinds.len();
+            let count = |name: &str, size: u32| {
+                raw[features
+                    .kinds
+                    .iter()
+                    .position(|x| (x.0, x.1) == (name, size))
+                    .unwrap()]
+            };
+            let paths = &raw[first..first + 10];
+            // of both kinds and then of all convolutions but the first: least, most, mean
+            let expected: [f64; 10] = match k {
+                0 => [2f64.ln(), 0.0, 1.0, 0.5, 0.0, 1.0, 0.5, 1.0, 1.0, 1.0],
+                1 => [2f64.ln(), 0.0, 1.0, 0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 1.5],
+                _ => [0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0],
+            };
+            assert_eq!(paths, expected, "{k}");
+            assert_eq!(count("conv", 1), [1.0, 1.0, 0.0][k]);
+            assert_eq!(count("conv", 3), [1.0, 2.0, 1.0][k]);
+        });
+    }
+
+    #[test]
+    fn what_does_not_tell_apart_is_left_out() {
+        // constant; a copy turned round; twice the first
+        let rows: Vec<Vec<f64>> = [1.0, 2.0, 5.0]
+            .map(|x| vec![x, 7.0, -x, 2.0 * x + 1.0, x * x])
+            .into();
+        let scaling = Scaling::of(&rows);
+        assert_eq!(
+            scaling.0.iter().map(|(k, ..)| *k).collect::<Vec<_>>(),
+            [0, 4]
+        );
+        let scaled: Vec<Vec<f64>> = rows.iter().map(|r| scaling.apply(r)).collect();
+        for k in 0..2 {
+            let squares: f64 = scaled.iter().map(|r| r[k] * r[k]).sum();
+            // variance 1, divided by the number of features
+            assert!((squares / 3.0 - 0.5).abs() < 1e-12);
+        }
+    }
+}

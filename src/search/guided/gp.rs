@@ -236,3 +236,85 @@ impl Process {
         self.scale
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Six networks, and one to be told of.
+    fn known() -> (Known, Vec<f64>, Row) {
+        let row = |graph: [f64; 2], choices: f64, size: f64| Row {
+            graph: graph.to_vec(),
+            choices: vec![choices],
+            size,
+        };
+        let rows = [
+            row([0.0, 0.0], 0.0, -1.0),
+            row([0.5, 0.1], 1.0, 0.2),
+            row([1.0, -0.3], 0.0, 0.5),
+            row([0.2, 0.9], 1.0, 1.1),
+            row([-0.7, 0.4], 0.5, -0.4),
+            row([0.9, 0.8], 0.0, 0.3),
+        ];
+        let mut known = Known::default();
+        rows.into_iter().for_each(|r| known.push(r));
+        let values = vec![-1.2, 1.1, -0.6, 1.4, 0.3, -1.0];
+        (known, values, row([0.4, 0.4], 0.3, 0.7))
+    }
+
+    /// The expected numbers come from NumPy 2 with matrices inverted as they are, the Matérn kernel of scikit-learn 1.9.1
+    /// (`Matern(length_scale=l, nu=2.5)` on the features, those of the decisions times the root of their weight) plus the
+    /// product of sizes, and a loop over the whole grid.
+    #[test]
+    fn agrees_with_an_independent_process() {
+        let (known, values, row) = known();
+        let process = Process::fit(&known, &values, None).unwrap();
+        let at = process.place();
+        assert_eq!(
+            (
+                LENGTHS[at.length],
+                NOISES[at.noise],
+                SIZES[at.size],
+                CHOICES[at.choices]
+            ),
+            (0.35, 0.04, 1.0, 0.5)
+        );
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
+        close(process.evidence, -0.318_989_710_708_699);
+        close(process.scale(), 0.777_033_170_761_966);
+        let (mean, variance, column) = process.predict(&known, &row);
+        close(mean, 0.382_938_748_324_156_2);
+        close(variance, 0.788_454_821_386_166_1);
+        // and after a seventh network, whose value does not matter
+        let seventh = Row {
+            graph: vec![0.6, -0.1],
+            choices: vec![1.0],
+            size: 0.1,
+        };
+        let (_, of_seventh, its_column) = process.predict(&known, &seventh);
+        let covariance = process.covariance((&row, &column), (&seventh, &its_column));
+        let more = process.condition(covariance, of_seventh);
+        close(
+            variance - process.scale() * more * more,
+            0.785_590_418_130_118_8,
+        );
+    }
+
+    #[test]
+    fn comes_close_to_what_it_was_told_and_is_unsure_far_away() {
+        let (known, values, _) = known();
+        let process = Process::fit(&known, &values, None).unwrap();
+        for (row, value) in known.rows().iter().zip(&values) {
+            let (mean, variance, _) = process.predict(&known, row);
+            assert!((mean - value).abs() < 0.3, "{mean} {value}");
+            assert!(variance < 0.2);
+        }
+        let far = Row {
+            graph: vec![30.0, -30.0],
+            choices: vec![0.0],
+            size: 0.0,
+        };
+        let (mean, variance, _) = process.predict(&known, &far);
+        assert!(mean.abs() < 1e-6 && (variance - process.scale()).abs() < 1e-6);
+    }
+}
