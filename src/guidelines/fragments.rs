@@ -1,13 +1,13 @@
 //! G3: many small operators in the place of a large one leave a parallel device idle and cost a launch each.
 //!
 //! Found: blocks of four and more convolutions and pools between a value and the one in which its paths meet again, by
-//! size of map (the paper counts 13 in a block of NASNet-A and 2 or 3 in one of ResNet), and rows of four convolutions
-//! that spend a fifth of their time on launches. Remedy: one convolution in the place of each block or row, its kernel the
-//! largest in it, its norm and activation kept, and its width scaled so that the network has the work it had: table 3 read
-//! from right to left.
+//! size of map (the paper counts 13 in a block of NASNet-A and 2 or 3 in one of ResNet); and, where launches take a fifth
+//! of their time, rows of four convolutions and dense layers in a row with as many. Remedy: one convolution in the place
+//! of each, its kernel the largest in it, its norm and activation kept, and its width scaled so that the network has the
+//! work it had: table 3 read from right to left.
 
 use super::network::{Case, Network, Remedy, macs, many};
-use super::region::{Region, regions, rows};
+use super::region::{Region, appending, regions, rows};
 use super::widths::{Part, Widths};
 use super::{Guideline, edit::Edit, element_wise, finding::same_work};
 use crate::ir::ops::{BatchNorm, Conv};
@@ -37,12 +37,16 @@ struct Block<'a> {
 
 fn cases(network: &Network<'_>) -> Vec<Case> {
     let (forks, rows) = (regions(network), rows(network, FRAGMENTS));
+    let small = |r: &Region| fragments(network, r);
+    let dense = appending(network, &forks, FRAGMENTS, small);
     let mut taken: BTreeSet<ValueId> = BTreeSet::new();
     let mut by_size: BTreeMap<((u32, u32), &str), Vec<Block<'_>>> = BTreeMap::new();
     let forks = forks.iter().map(|r| ("block", r, fragments(network, r)));
-    let rows = rows.iter().filter(|r| waits(network, r));
-    let rows = rows.map(|r| ("row", r, FRAGMENTS));
-    for (what, region, fragments) in forks.chain(rows) {
+    let waiting = |r: &&Region| waits(network, r);
+    let dense = dense.iter().filter(waiting);
+    let dense = dense.map(|r| ("stretch", r, fragments(network, r)));
+    let rows = rows.iter().filter(waiting).map(|r| ("row", r, FRAGMENTS));
+    for (what, region, fragments) in forks.chain(dense).chain(rows) {
         if fragments < FRAGMENTS || region.nodes.iter().any(|n| taken.contains(n)) {
             continue;
         }
@@ -217,9 +221,13 @@ fn case(network: &Network<'_>, what: &str, blocks: &[Block<'_>]) -> Option<Case>
     let kinds: Vec<String> = kinds.into_iter().collect();
     let seen = format!(
         "{} with {} run as {} kernels; launches take {:.0} % of their time",
-        many(blocks.len(), what),
+        match (what, blocks.len()) {
+            ("stretch", 2..) => format!("{} stretches", blocks.len()),
+            (what, n) => many(n, what),
+        },
         match what {
             "row" => format!("{fragments} convolutions"),
+            "stretch" => format!("{fragments} convolutions of dense layers"),
             _ => format!("{fragments} convolutions and pools"),
         },
         kernels.len(),

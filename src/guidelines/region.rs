@@ -111,6 +111,45 @@ pub fn regions(network: &Network<'_>) -> Vec<Region> {
     found
 }
 
+/// Regions in a row that each append to what they read (layers of a dense block), put together until they have `least` of
+/// what `count` counts in each.
+pub fn appending(
+    network: &Network<'_>,
+    all: &[Region],
+    least: usize,
+    count: impl Fn(&Region) -> usize,
+) -> Vec<Region> {
+    let graph = network.graph;
+    let appends = |r: &&Region| {
+        matches!(graph.node(r.exit).op, Op::Concat(_)) && graph.inputs(r.exit).contains(&r.entry)
+    };
+    let mut layers: Vec<&Region> = all.iter().filter(appends).collect();
+    layers.sort_by_key(|r| r.entry);
+    let mut found = Vec::new();
+    let mut open: Option<(Region, usize)> = None;
+    for layer in layers {
+        let more = count(layer);
+        let (mut region, so_far) = match open.take() {
+            Some((before, n)) if before.exit == layer.entry => (before, n),
+            _ => {
+                let empty = Region {
+                    nodes: BTreeSet::new(),
+                    ..layer.clone()
+                };
+                (empty, 0)
+            }
+        };
+        region.exit = layer.exit;
+        region.nodes.extend(&layer.nodes);
+        if so_far + more >= least {
+            found.push(region);
+        } else {
+            open = Some((region, so_far + more));
+        }
+    }
+    found
+}
+
 /// By node: the first node that all paths from it to an output pass; one past the last where there is none.
 fn meeting_points(network: &Network<'_>, readers: &[Vec<usize>]) -> Vec<usize> {
     let graph = network.graph;

@@ -301,6 +301,38 @@ fn one_convolution_for_a_row_by_hand() {
     assert!(!has(&wide, "pi5-ncnn", "G3"));
 }
 
+/// Two dense layers of two convolutions are put together; the third is left. By hand, a pixel: the three layers do
+/// 64 * (64 + 80 + 96) + 3 * 64 * 16, and w channels in the place of the first two do 64 w + w * 64 + 64 * 16; so w is 136.
+#[test]
+fn dense_layers_are_put_together() {
+    let layer = format!(
+        r#"{{"body": [{{"id": "new", "body": [{}, {}]}}, {{"op": "concat", "from": ["in", "new"]}}]}}"#,
+        conv(64),
+        conv(16)
+    );
+    let dense = |layers: usize| {
+        let all = vec![layer.clone(); layers].join(", ");
+        net([64, 14, 14], &format!("{all}, {HEAD}"))
+    };
+    let found = only(&dense(3), "rtx3090-torch", "G3");
+    assert!(
+        found
+            .seen
+            .starts_with("1 stretch with 4 convolutions of dense layers run as 6 kernels"),
+        "{}",
+        found.seen
+    );
+    let named = |n: &str| found.nodes.iter().any(|node| node.starts_with(n));
+    assert!(
+        named("0.") && named("1.") && !named("2."),
+        "{:?}",
+        found.nodes
+    );
+    let by_hand = net([64, 14, 14], &format!("{}, {layer}, {HEAD}", conv(136)));
+    assert_same(&found, &by_hand, "rtx3090-torch");
+    assert!(!has(&dense(1), "rtx3090-torch", "G3"));
+}
+
 /// Table 4: a bottleneck with and without activations and shortcut.
 fn table_4(act: bool, shortcut: bool) -> Graph {
     let relu = if act { r#", {"op": "relu"}"# } else { "" };
