@@ -1,5 +1,6 @@
 //! Parquet files to and from [`Table`]s. Numbers are widened to `f64` and `i64`; files are written with zstd, atomically.
 
+use crate::base::csv;
 use crate::base::file::{FileError, write_atomically};
 use crate::base::table::{Column, Table};
 use polars::prelude::{
@@ -13,11 +14,14 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Reads a Parquet file. The table is named by its path, so that errors name the file.
+/// Reads a Parquet file, or CSV where its name ends so. The table is named by its path, so that errors name the file.
 ///
 /// # Errors
 /// A file that cannot be read or is no Parquet file, a column of a type that a table does not know.
 pub fn read(path: &Path) -> Result<Table, FileError> {
+    if csv::is_csv(path) {
+        return csv::read(path);
+    }
     let failed = |e: io::Error| FileError::new("cannot read", path, e);
     let file = File::open(path).map_err(failed)?;
     let frame = ParquetReader::new(file)

@@ -1,5 +1,6 @@
 //! Floor 0: JSON paths, diagnostics, units, random streams, stable hashes, statistics. Knows nothing of networks.
 
+pub mod csv;
 pub mod diag;
 pub mod file;
 pub mod hash;

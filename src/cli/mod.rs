@@ -10,7 +10,7 @@ mod devices;
 mod export;
 mod failure;
 mod files;
-#[cfg(all(feature = "torch", feature = "analysis"))]
+#[cfg(any(feature = "torch", feature = "onnxruntime"))]
 mod measure;
 #[cfg(feature = "analysis")]
 mod networks;
@@ -65,7 +65,7 @@ enum Command {
     Run(run::Args),
     #[cfg(feature = "analysis")]
     Predict(predict::Args),
-    #[cfg(all(feature = "torch", feature = "analysis"))]
+    #[cfg(any(feature = "torch", feature = "onnxruntime"))]
     Measure(Box<measure::Args>),
     #[cfg(feature = "analysis")]
     Calibrate(calibrate::Args),
@@ -100,7 +100,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&args, &mut out),
         #[cfg(feature = "analysis")]
         Command::Predict(args) => predict::run(&args, &mut out),
-        #[cfg(all(feature = "torch", feature = "analysis"))]
+        #[cfg(any(feature = "torch", feature = "onnxruntime"))]
         Command::Measure(args) => measure::run(&args, &mut out),
         #[cfg(feature = "analysis")]
         Command::Calibrate(args) => calibrate::run(&args, &mut out),

@@ -11,6 +11,8 @@
 pub mod energy;
 pub mod host;
 pub mod meter;
+#[cfg(feature = "onnxruntime")]
+pub mod onnxruntime;
 mod row;
 mod runtime;
 mod session;

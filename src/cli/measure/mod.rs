@@ -3,28 +3,29 @@
 mod items;
 mod print;
 mod process;
+mod runtimes;
 
 use super::failure::{Exit, Failure, Result};
 use super::out::Out;
 use super::progress::bar;
 use super::search::stop_on_ctrl_c;
+#[cfg(feature = "analysis")]
 use crate::analysis::parquet;
+use crate::base::csv::{self, is_csv};
 use crate::base::hash::Fingerprint;
 use crate::base::table::Table;
 use crate::measure::host::Sensors;
 use crate::measure::meter::{self, EnergyMeter, Places};
-use crate::measure::{
-    Context, Form, MemoryFormat, Plan, Precision, Record, Runtime, RuntimeError, Session,
-    TorchRuntime, TorchSetup, WindowOptions, rows, table,
-};
+use crate::measure::{Context, Plan, Record, RuntimeError, Session, WindowOptions, rows, table};
 use crate::search::journal::{Journal, Start};
-use crate::torch::{Device, parse_device};
+use clap::builder::PossibleValuesParser;
 use items::{Documents, items};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Measures time and energy of networks on this machine, and adds a row a network to a Parquet table.
+/// Measures time and energy of networks on this machine, and adds a row a network to a table, which is Parquet, or CSV where its name
+/// ends so.
 ///
 /// Each network is measured in several windows spread over the run, in a new order each round; the quietest window stands
 /// for it, and networks whose best two windows disagree get further ones. Runs during which another process had the
@@ -62,7 +63,7 @@ pub struct Args {
     #[arg(long, value_name = "DIR", default_value = "search_spaces")]
     spaces: PathBuf,
     /// The table. Rows are added to one that is there.
-    #[arg(long, value_name = "M.parquet")]
+    #[arg(long, value_name = "M.parquet|M.csv")]
     out: PathBuf,
     /// Goes on with a run that was interrupted or killed.
     #[arg(long)]
@@ -74,8 +75,12 @@ pub struct Args {
     #[arg(long, default_value = "cpu")]
     device: String,
     /// What runs the networks.
-    #[arg(long, default_value = "torch", value_parser = ["torch"])]
+    #[arg(long, default_value = runtimes::RUNTIMES[0], value_parser = PossibleValuesParser::new(runtimes::RUNTIMES))]
     runtime: String,
+    /// The shared library of ONNX Runtime 1.24 or later, or a folder that has it, such as that of the Python package. Left
+    /// out: what ORT_DYLIB_PATH names, or the system's own.
+    #[arg(long, value_name = "LIB")]
+    ort_lib: Option<PathBuf>,
     /// Threads of one operation.
     #[arg(long, value_name = "T", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: u32,
@@ -123,8 +128,9 @@ pub struct Args {
     /// or `none`.
     #[arg(long, value_name = "CPUS", default_value = "auto")]
     affinity: String,
-    /// Turns that a waiting thread of OpenMP spins before it sleeps, or `default` for OpenMP's own number. Spinning threads
-    /// slow each other down many times where there are more of them than processors.
+    /// Turns that a waiting thread of OpenMP spins before it sleeps, or `default` for OpenMP's own number. Threads of ONNX
+    /// Runtime spin as they do by default, or not at all where this is 0. Spinning threads slow each other down many times
+    /// where there are more of them than processors.
     #[arg(long, value_name = "TURNS", default_value = "10000", value_parser = process::parse_spin)]
     spin: process::Spin,
     /// What stands for / where load, heat and meters are read.
@@ -135,7 +141,7 @@ pub struct Args {
     nvml_lib: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 enum PrecisionArg {
     Fp32,
     Bf16,
@@ -149,7 +155,7 @@ enum FormArg {
     Frozen,
 }
 
-#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, clap::ValueEnum)]
 enum LayoutArg {
     Nchw,
     Nhwc,
@@ -167,45 +173,44 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             "times and shares must be above 0".to_owned(),
         ));
     }
+    if cfg!(not(feature = "analysis")) && !is_csv(&args.out) {
+        return Err(Failure::Usage(format!(
+            "this program writes tables as CSV: --out {}",
+            args.out.with_extension("csv").display()
+        )));
+    }
     let sensors = Sensors::new(&args.sysfs_root);
     let cpus = process::cpus(args, &sensors)?;
     if let Some(note) = process::settle(args, &cpus)? {
         out.note(&note);
     }
-    let setup = setup(args)?;
+    let mut chosen = runtimes::choose(args)?;
     let mut documents = Documents::default();
     let items = items(args, &mut documents)?;
     let places = Places {
         root: args.sysfs_root.clone(),
         nvml: args.nvml_lib.clone(),
-        gpu: match setup.device {
-            Device::Cuda(n) => u32::try_from(n).ok(),
-            _ => None,
-        },
+        gpu: chosen.gpu,
     };
     let (mut meter, no_meter) = open_meter(args, &places);
     if let Some(why) = &no_meter {
         out.note(&format!("note: no energy meter: {why}"));
     }
-    let mut runtime = TorchRuntime::new(setup);
     let host = sensors.host();
     let context = Context {
-        device: crate::measure::device_name(setup.device),
+        device: chosen.device.clone(),
         hardware: match places.gpu {
             Some(gpu) => meter::gpu_name(&places, gpu),
             None => host.cpu.clone(),
         },
-        runtime: runtime.name().to_owned(),
-        runtime_version: runtime.version(),
-        precision: setup.precision.name().to_owned(),
-        threads: TorchRuntime::threads(),
+        runtime: chosen.runtime.name().to_owned(),
+        runtime_version: chosen.runtime.version(),
+        precision: chosen.precision.name().to_owned(),
+        threads: chosen.threads,
         batch: args.batch,
-        form: setup.form.name().to_owned(),
-        memory_format: setup.memory_format.name().to_owned(),
-        spin: (args.threads > 1).then(|| {
-            let turns = args.spin.0;
-            turns.map_or("default".to_owned(), |turns| turns.to_string())
-        }),
+        form: chosen.form.name().to_owned(),
+        memory_format: chosen.memory_format.name().to_owned(),
+        spin: (args.threads > 1).then(|| chosen.spin.clone()),
         affinity: (!cpus.is_empty()).then(|| {
             let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
             cpus.join(",")
@@ -244,7 +249,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let mut session = Session {
         items: &items,
         plan: &plan,
-        runtime: &mut runtime,
+        runtime: &mut *chosen.runtime,
         meter,
         sensors: &sensors,
         stop: &stop,
@@ -290,7 +295,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         )));
     }
     let new = table(&args.out.display().to_string(), &rows, &context)?;
-    parquet::write(&appended(&args.out, new)?, &args.out)?;
+    add(&args.out, new)?;
     std::fs::remove_file(&path)?;
     print::warnings(&rows, &items, &records, replayed, out);
     print::result(args, &rows, &context, out)?;
@@ -302,33 +307,6 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
 #[derive(serde::Serialize, serde::Deserialize)]
 struct Line {
     record: Record,
-}
-
-fn setup(args: &Args) -> Result<TorchSetup> {
-    let device = parse_device(&args.device)?;
-    let layout = args.memory_format.unwrap_or(match args.form {
-        FormArg::Eager => LayoutArg::Nchw,
-        FormArg::Folded | FormArg::Frozen => LayoutArg::Nhwc,
-    });
-    Ok(TorchSetup {
-        device,
-        threads: Some(args.threads),
-        batch: args.batch,
-        precision: match args.precision {
-            PrecisionArg::Fp32 => Precision::Fp32,
-            PrecisionArg::Bf16 => Precision::Bf16,
-            PrecisionArg::Fp16 => Precision::Fp16,
-        },
-        memory_format: match layout {
-            LayoutArg::Nchw => MemoryFormat::Nchw,
-            LayoutArg::Nhwc => MemoryFormat::Nhwc,
-        },
-        form: match args.form {
-            FormArg::Eager => Form::Eager,
-            FormArg::Folded => Form::Folded,
-            FormArg::Frozen => Form::Frozen,
-        },
-    })
 }
 
 type Metering = (Option<Box<dyn EnergyMeter>>, Option<String>);
@@ -397,15 +375,23 @@ fn journal_path(out: &Path) -> PathBuf {
     out.with_file_name(name)
 }
 
-/// The rows of the table that is there, if there is one, and the new ones.
-fn appended(path: &Path, new: Table) -> Result<Table> {
-    match path.exists() {
-        false => Ok(new),
-        true => {
-            let old = parquet::read(path)?;
-            old.appended(&new).map_err(|e| Failure::Input(e.into()))
-        }
+/// Adds rows to the table that is there, or makes one.
+fn add(path: &Path, new: Table) -> Result<()> {
+    if is_csv(path) {
+        return Ok(csv::append(&new, path)?);
     }
+    #[cfg(feature = "analysis")]
+    {
+        let all = match path.exists() {
+            false => new,
+            true => {
+                let old = parquet::read(path)?;
+                old.appended(&new).map_err(|e| Failure::Input(e.into()))?
+            }
+        };
+        parquet::write(&all, path)?;
+    }
+    Ok(())
 }
 
 fn short(name: &str) -> String {

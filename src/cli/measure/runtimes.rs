@@ -1,0 +1,132 @@
+//! The runtime that a command line asks for.
+
+use super::{Args, FormArg, LayoutArg, PrecisionArg};
+use crate::cli::failure::{Failure, Result};
+#[cfg(feature = "onnxruntime")]
+use crate::measure::onnxruntime::{OrtRuntime, OrtSetup};
+use crate::measure::{Form, MemoryFormat, Precision, Runtime};
+#[cfg(feature = "torch")]
+use crate::measure::{TorchRuntime, TorchSetup, device_name};
+#[cfg(feature = "torch")]
+use crate::torch::{Device, parse_device};
+
+/// Those that this program has, the usual one first.
+pub const RUNTIMES: &[&str] = &[
+    #[cfg(feature = "torch")]
+    "torch",
+    #[cfg(feature = "onnxruntime")]
+    "onnxruntime",
+];
+
+/// A runtime, and what rows say of it.
+pub struct Chosen {
+    pub runtime: Box<dyn Runtime>,
+    /// `cpu` or `cuda:0`.
+    pub device: String,
+    /// The number of the GPU, where it is one.
+    pub gpu: Option<u32>,
+    pub precision: Precision,
+    pub threads: u32,
+    pub form: Form,
+    pub memory_format: MemoryFormat,
+    /// How waiting threads wait.
+    pub spin: String,
+}
+
+pub fn choose(args: &Args) -> Result<Chosen> {
+    match args.runtime.as_str() {
+        #[cfg(feature = "torch")]
+        "torch" => torch(args),
+        #[cfg(feature = "onnxruntime")]
+        "onnxruntime" => onnxruntime(args),
+        other => Err(Failure::Usage(format!("no runtime {other:?}"))),
+    }
+}
+
+fn form(args: &Args) -> Form {
+    match args.form {
+        FormArg::Eager => Form::Eager,
+        FormArg::Folded => Form::Folded,
+        FormArg::Frozen => Form::Frozen,
+    }
+}
+
+#[cfg(feature = "torch")]
+fn torch(args: &Args) -> Result<Chosen> {
+    if args.ort_lib.is_some() {
+        return Err(Failure::Usage(
+            "--ort-lib is for --runtime onnxruntime".to_owned(),
+        ));
+    }
+    let device = parse_device(&args.device)?;
+    let layout = args.memory_format.unwrap_or(match args.form {
+        FormArg::Eager => LayoutArg::Nchw,
+        FormArg::Folded | FormArg::Frozen => LayoutArg::Nhwc,
+    });
+    let setup = TorchSetup {
+        device,
+        threads: Some(args.threads),
+        batch: args.batch,
+        precision: match args.precision {
+            PrecisionArg::Fp32 => Precision::Fp32,
+            PrecisionArg::Bf16 => Precision::Bf16,
+            PrecisionArg::Fp16 => Precision::Fp16,
+        },
+        memory_format: match layout {
+            LayoutArg::Nchw => MemoryFormat::Nchw,
+            LayoutArg::Nhwc => MemoryFormat::Nhwc,
+        },
+        form: form(args),
+    };
+    let turns = args.spin.0;
+    Ok(Chosen {
+        runtime: Box::new(TorchRuntime::new(setup)),
+        device: device_name(device),
+        gpu: match device {
+            Device::Cuda(n) => u32::try_from(n).ok(),
+            _ => None,
+        },
+        precision: setup.precision,
+        threads: TorchRuntime::threads(),
+        form: setup.form,
+        memory_format: setup.memory_format,
+        spin: turns.map_or("default".to_owned(), |turns| turns.to_string()),
+    })
+}
+
+/// It has one number format, and lays feature maps out as it sees fit.
+#[cfg(feature = "onnxruntime")]
+fn onnxruntime(args: &Args) -> Result<Chosen> {
+    let refuse = |what: &str| Err(Failure::Usage(format!("--runtime onnxruntime {what}")));
+    if args.device != "cpu" {
+        return refuse("runs on --device cpu");
+    }
+    if args.precision != PrecisionArg::Fp32 {
+        return refuse("measures --precision fp32");
+    }
+    if args.form == FormArg::Frozen {
+        return refuse("takes --form eager or folded; frozen is a form of TorchScript");
+    }
+    if args.memory_format == Some(LayoutArg::Nhwc) {
+        return refuse("is given feature maps as nchw, and chooses its own layout inside");
+    }
+    // it spins or it does not; how long is its own affair
+    let spin = args.spin.0 != Some(0);
+    let setup = OrtSetup {
+        threads: args.threads,
+        spin,
+        batch: args.batch,
+        form: form(args),
+    };
+    let runtime = OrtRuntime::open(args.ort_lib.as_deref(), setup);
+    Ok(Chosen {
+        runtime: Box::new(runtime.map_err(|e| Failure::Other(e.into()))?),
+        device: args.device.clone(),
+        gpu: None,
+        precision: Precision::Fp32,
+        threads: args.threads,
+        form: form(args),
+        memory_format: MemoryFormat::Nchw,
+        spin: if spin { "on" } else { "off" }.to_owned(),
+    })
+}
