@@ -1,7 +1,9 @@
 //! The machine that a row was measured on, as far as it tells.
 
+use super::window::Timed;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// What stays the same during a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +161,21 @@ pub fn utc(seconds: u64) -> String {
         "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{:02}Z",
         second % 60
     )
+}
+
+/// Runs `work` once and times it. `alone` says that it has one thread: where that loses the processor meanwhile, the time
+/// that it had it is nearer to what it takes undisturbed.
+pub fn timed<T>(alone: bool, work: impl FnOnce() -> T) -> (T, Timed) {
+    let before = switches();
+    let had_s = alone.then(processor_s).flatten();
+    let start = Instant::now();
+    let made = work();
+    let mut seconds = start.elapsed().as_secs_f64();
+    let disturbed = switches() != before;
+    if let (true, Some(had_s), Some(has_s)) = (disturbed, had_s, processor_s()) {
+        seconds = seconds.min(has_s - had_s);
+    }
+    (made, Timed { seconds, disturbed })
 }
 
 /// Times that this process lost the processor to another, all threads together. Always 0 where the system does not count.

@@ -2,7 +2,7 @@
 //!
 //! The library is loaded at run time, so a program without libtorch measures wherever there is one.
 
-use super::host::switches;
+use super::host::timed;
 use super::runtime::{Form, Loaded, Runtime, RuntimeError};
 use super::window::Timed;
 use crate::base::rng::stream;
@@ -16,7 +16,6 @@ use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::Tensor;
 use rand_distr::{Distribution, StandardNormal};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 /// The oldest release whose library is taken.
 pub const OLDEST: &str = "1.24";
@@ -241,7 +240,12 @@ impl Runtime for OrtRuntime {
         let bytes = bytes.map_err(RuntimeError::new)?;
         let session = self.session(&bytes).map_err(said)?;
         let binding = self.bind(&session, graph).map_err(said)?;
-        Ok(Box::new(Ready { session, binding }))
+        let alone = self.setup.threads <= 1;
+        Ok(Box::new(Ready {
+            session,
+            binding,
+            alone,
+        }))
     }
 }
 
@@ -254,17 +258,16 @@ fn said(error: ort::Error) -> RuntimeError {
 struct Ready {
     session: Session,
     binding: IoBinding,
+    /// Whether it has one thread.
+    alone: bool,
 }
 
 impl Loaded for Ready {
     fn run(&mut self) -> Result<Timed, RuntimeError> {
-        let before = switches();
-        let start = Instant::now();
-        let outputs = self.session.run_binding(&self.binding).map_err(said)?;
-        let seconds = start.elapsed().as_secs_f64();
-        let disturbed = switches() != before;
-        drop(outputs);
-        Ok(Timed { seconds, disturbed })
+        let (session, binding) = (&mut self.session, &self.binding);
+        let (outputs, timed) = timed(self.alone, || session.run_binding(binding).map(drop));
+        outputs.map_err(said)?;
+        Ok(timed)
     }
 }
 

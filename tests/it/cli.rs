@@ -4,6 +4,8 @@ mod check;
 mod export;
 #[cfg(all(feature = "torch", feature = "analysis"))]
 mod measure;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
 #[cfg(feature = "analysis")]
 mod operators;
 mod options;
