@@ -248,9 +248,9 @@ fn tick<E>(
 
 #[cfg(test)]
 mod tests {
-    use super::super::meter::Resolution;
-    use super::super::window::{WindowOptions, window};
     use super::*;
+    use crate::measure::meter::Resolution;
+    use crate::measure::{WindowOptions, window};
     use std::cell::Cell;
     use std::convert::Infallible;
     use std::rc::Rc;

@@ -348,11 +348,9 @@ pub(super) fn windows(records: &[Record]) -> BTreeMap<usize, Vec<(usize, &Window
 
 #[cfg(test)]
 mod tests {
-    use super::super::row::{Context, rows};
-    use super::super::runtime::Loaded;
-    use super::super::window::Timed;
     use super::*;
     use crate::ir::{GraphBuilder, Op, Shape};
+    use crate::measure::{Context, Loaded, Timed, rows};
     use std::cell::RefCell;
     use std::path::Path;
     use std::rc::Rc;

@@ -32,6 +32,7 @@ mod schema;
 mod search;
 mod space;
 mod spaces;
+mod suites;
 mod tables;
 #[cfg(feature = "torch")]
 mod torch;

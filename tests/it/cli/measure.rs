@@ -134,7 +134,7 @@ fn what_makes_no_sense_is_refused() {
         assert!(table.is_none());
     };
     told(&[], 2, "nothing to measure");
-    told(&[space], 3, "\"w\"");
+    told(&[space], 3, "1 decision is open: w");
     told(&[SLIM, "--affinity", "0,x"], 2, "\"x\" is no processor");
     told(&[SLIM, "--seconds", "0"], 2, "above 0");
     told(&[SLIM, "--device", "cuda:9"], 1, "cuda:9");
