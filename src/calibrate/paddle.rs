@@ -101,8 +101,11 @@ pub const CHIPS: [Chip; 8] = [
 /// What is held out.
 pub const METHOD: &str = "each network predicted from the other four";
 
+/// What is fixed in a document.
+type Settings = &'static [(&'static str, &'static str)];
+
 /// Documents of the networks and what is fixed in them.
-const NETWORKS: [(&str, &str, &[(&str, &str)]); 5] = [
+const NETWORKS: [(&str, &str, Settings); 5] = [
     (
         "MobileNetV1",
         include_str!("../../search_spaces/reference/mobilenet_v1.json"),
@@ -270,7 +273,8 @@ pub fn profiles(
         .collect();
     let misses: Vec<f64> = pairs.iter().flatten().map(miss).collect();
     let width = conformal_quantile(&misses, LEVEL);
-    let one = |(chip, (samples, pairs)): (&Chip, (&Vec<Sample>, &Vec<(f64, f64)>))| {
+    let one = |number: usize| {
+        let (chip, samples, pairs) = (&CHIPS[number], &measured[number], &pairs[number]);
         let logs = near.adapt(chip, &samples.iter().collect::<Vec<_>>());
         let names: Vec<&str> = samples.iter().map(|s| s.network.as_str()).collect();
         let held: HeldOut = errors(pairs, &names, METHOD);
@@ -313,6 +317,5 @@ pub fn profiles(
         };
         about.profile(&fitted, kinds)
     };
-    let all = CHIPS.iter().zip(measured.iter().zip(&pairs));
-    Ok(all.map(one).collect())
+    Ok((0..CHIPS.len()).map(one).collect())
 }
