@@ -95,7 +95,55 @@ impl Expr {
     /// # Errors
     /// Overflow, division by zero, a kind that does not fit.
     pub fn eval(&self, scope: &Scope<'_>) -> Result<Scalar, EvalError> {
-        self.node(self.nodes.len().wrapping_sub(1), scope)
+        let root = self.nodes.len().wrapping_sub(1);
+        match self.quick(root, scope) {
+            Some(value) => Ok(value),
+            None => self.node(root, scope),
+        }
+    }
+
+    /// As [`node`](Self::node) where there is a value, and without a reason where there is none: most expressions are a
+    /// few names and numbers, and a reason is large.
+    fn quick(&self, at: usize, scope: &Scope<'_>) -> Option<Scalar> {
+        let value = |child: u16| self.quick(usize::from(child), scope);
+        let truth = |child: u16| match value(child)? {
+            Scalar::Bool(x) => Some(x),
+            _ => None,
+        };
+        match *self.nodes.get(at)? {
+            Node::Const(x) => Some(x),
+            Node::Ref(Ref::Slot(slot)) => scope.slots.get(slot as usize).copied(),
+            Node::Ref(Ref::I) => scope.i.map(Scalar::Int),
+            Node::Ref(Ref::In(axis)) => scope
+                .input?
+                .get(usize::from(axis))
+                .copied()
+                .map(Scalar::Int),
+            Node::Not(x) => Some(Scalar::Bool(!truth(x)?)),
+            Node::Binary(Binary::And, a, b) => Some(Scalar::Bool(truth(a)? && truth(b)?)),
+            Node::Binary(Binary::Or, a, b) => Some(Scalar::Bool(truth(a)? || truth(b)?)),
+            Node::If(condition, yes, no) => value(if truth(condition)? { yes } else { no }),
+            Node::Binary(operator, a, b) => {
+                let (a, b) = (value(a)?, value(b)?);
+                match (operator, a, b) {
+                    (Binary::Add, Scalar::Int(a), Scalar::Int(b)) => {
+                        a.checked_add(b).map(Scalar::Int)
+                    }
+                    (Binary::Sub, Scalar::Int(a), Scalar::Int(b)) => {
+                        a.checked_sub(b).map(Scalar::Int)
+                    }
+                    (Binary::Mul, Scalar::Int(a), Scalar::Int(b)) => {
+                        a.checked_mul(b).map(Scalar::Int)
+                    }
+                    (Binary::Equal, Scalar::Int(a), Scalar::Int(b)) => Some(Scalar::Bool(a == b)),
+                    (Binary::Equal, Scalar::Word(a), Scalar::Word(b)) => Some(Scalar::Bool(a == b)),
+                    (Binary::Less, Scalar::Int(a), Scalar::Int(b)) => Some(Scalar::Bool(a < b)),
+                    (Binary::More, Scalar::Int(a), Scalar::Int(b)) => Some(Scalar::Bool(a > b)),
+                    _ => binary(operator, a, b).ok(),
+                }
+            }
+            Node::Negate(_) | Node::Call(..) => self.node(at, scope).ok(),
+        }
     }
 
     /// The value as a truth.

@@ -146,6 +146,10 @@ impl Run {
 
     /// Adds what comes next; `None` where it cannot be told from the two alone.
     fn push(&mut self, next: &Slot, (more, sums): (&Figures, &[Sum])) -> Option<()> {
+        // sums and figures lie apart: both are fetched at once
+        for (sum, more) in self.sums.iter_mut().zip(sums) {
+            *sum += *more;
+        }
         let own = &mut self.figures;
         own.size = own.size.checked_add(more.size + 8)?;
         if own.size as usize > SMALL || self.ends.has(Ends::ENTANGLED) {
@@ -177,9 +181,6 @@ impl Run {
             self.after = next.after;
         }
         own.chain = own.chain.then(more.chain);
-        for (sum, more) in self.sums.iter_mut().zip(sums) {
-            *sum += *more;
-        }
         Some(())
     }
 }

@@ -6,6 +6,7 @@ use blocksmith::blocks;
 use blocksmith::device::{BUILT_IN, DeviceModel};
 use blocksmith::search::evaluate::{Costs, Scratch};
 use blocksmith::space::ast::Source;
+use blocksmith::space::{Assignment, Draws};
 
 /// All shipped devices: every set of fusing rules is among them.
 fn devices() -> Vec<DeviceModel> {
@@ -13,12 +14,16 @@ fn devices() -> Vec<DeviceModel> {
     known.collect()
 }
 
+/// Equal for missing values too.
+fn bits(values: &[f64]) -> Vec<u64> {
+    values.iter().map(|v| v.to_bits()).collect()
+}
+
 /// How many of so many draws the parts could tell; those must equal the whole, and so must what a search is told.
 fn told(program: &blocks::Program, devices: &[DeviceModel], draws: u64, name: &str) -> u64 {
     let costs = Costs::new(program, devices);
     // one that forgets nothing, and one that knows nothing
     let (mut warm, mut search, mut told) = (Scratch::default(), Scratch::default(), 0);
-    let bits = |values: &[f64]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
     for k in 0..draws {
         let mut rng = rng::stream(11, "parts", k);
         let Ok(assignment) = program.space().sample(&mut rng) else {
@@ -74,6 +79,33 @@ fn every_shipped_space_costs_the_same_part_by_part() {
         let comes_apart = one && !["nasbench201", "espnet_c"].contains(&name);
         if comes_apart {
             assert_eq!(told, draws, "{name}");
+        }
+    }
+}
+
+/// After so many draws what did not pay is no longer kept, and other paths are taken.
+#[test]
+fn long_searches_cost_the_same() {
+    let devices = devices();
+    for name in ["cifar_mixed", "nasbench201"] {
+        let path = shipped();
+        let path = path.iter().find(|p| p.ends_with(format!("{name}.json")));
+        let (_, program) = load(path.unwrap());
+        let costs = Costs::new(&program, &devices[..2]);
+        let (mut warm, mut drawn) = (Scratch::default(), Assignment::default());
+        let mut draws = Draws::default();
+        for k in 0..17_000 {
+            let mut rng = rng::stream(12, "long", k);
+            (program.space())
+                .sample_into(&mut rng, &mut draws, &mut drawn)
+                .unwrap();
+            let (print, values) = costs.of(&drawn, 0, &mut warm).unwrap();
+            if k % 200 == 199 {
+                let whole = costs.of_whole(&drawn, 0, &mut Scratch::default());
+                let (wanted_print, wanted) = whole.unwrap();
+                let found = (print, bits(&values));
+                assert_eq!(found, (wanted_print, bits(&wanted)), "{name} {k}");
+            }
         }
     }
 }
