@@ -36,6 +36,9 @@ pub fn key(assignment: &Assignment, space: &Space) -> u128 {
 #[error("{0}")]
 pub struct Unbuildable(Box<str>);
 
+/// Networks by the [`key`] of their assignment: identity, and values of the metrics.
+pub type Networks = HashMap<u128, (Fingerprint, Box<[f64]>)>;
+
 /// Counts and predictions of the networks of a space.
 #[derive(Debug)]
 pub struct Costs<'a> {
@@ -46,7 +49,7 @@ pub struct Costs<'a> {
     /// What nets are put together from, where they come apart.
     parts: Option<Parts<'a>>,
     /// The only networks that there are, where they were given.
-    only: Option<HashMap<u128, (Fingerprint, Box<[f64]>)>>,
+    only: Option<Networks>,
     /// All decisions, unless they have too many settings to be numbered.
     decisions: Option<Box<[Weighed]>>,
     /// Tells what one set of costs has memorised from what another has.
@@ -193,7 +196,7 @@ impl<'a> Costs<'a> {
     /// The same where only some networks can be had, those of a table: by the [`key`] of the assignment their identity,
     /// and their counts and predictions as that table has them. All others cannot be built.
     #[must_use]
-    pub fn only(mut self, networks: HashMap<u128, (Fingerprint, Box<[f64]>)>) -> Self {
+    pub fn only(mut self, networks: Networks) -> Self {
         self.only = Some(networks);
         self
     }
