@@ -261,3 +261,93 @@ fn every_algorithm_goes_on_where_it_was_cut() {
     assert!(broken.into_inner().unwrap() > 8);
     assert!(searcher("guided").is_some());
 }
+
+/// Some 80,000 assignments: too many to be listed.
+const LARGE: &str = r#"{"format": "blocksmith/1", "input": [3, 8, 8],
+    "vars": {"a": {"range": {"min": 4, "max": 32, "step": 4}}, "b": {"range": {"min": 4, "max": 32, "step": 4}},
+             "c": {"range": {"min": 4, "max": 32, "step": 4}}},
+    "net": [
+        {"block": "conv_bn_act", "out_channels": "=a", "kernel_size": {"choice": [1, 3, 5]}},
+        {"block": "conv_bn_act", "out_channels": "=b", "kernel_size": {"choice": [1, 3, 5]}},
+        {"block": "conv_bn_act", "out_channels": "=c", "kernel_size": {"choice": [1, 3, 5]},
+         "repeat": {"range": {"min": 1, "max": 3}}},
+        {"block": "classifier", "classes": {"choice": [10, 12]}}]}"#;
+
+/// Tells an accuracy that the first layers matter most for, and a robustness that larger kernels help.
+struct Two {
+    metrics: Vec<Metric>,
+    space: blocksmith::space::Space,
+}
+
+impl Evaluate for Two {
+    fn metrics(&self) -> &[Metric] {
+        &self.metrics
+    }
+
+    fn evaluate(
+        &mut self,
+        asked: &[Asked<'_>],
+        _: &AtomicBool,
+        answer: &mut dyn FnMut(usize, Answer) -> bool,
+    ) -> Result<(), String> {
+        for (position, question) in asked.iter().enumerate() {
+            let choices = self.space.assignment_to_json(question.assignment);
+            let number = |name: &str| choices[name].as_f64().unwrap();
+            let widths = 3.0 * number("a").ln() + 2.0 * number("b").ln() + number("c").ln();
+            let kernels = number("net[0].kernel_size") + number("net[1].kernel_size");
+            let told = vec![
+                0.1 * widths / 2.0 - 0.1,
+                0.3 + 0.05 * kernels - 0.02 * widths,
+            ];
+            if !answer(position, Ok(told)) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[test]
+fn a_guided_search_of_a_large_space_beats_chance_within_its_limits() {
+    let limits = ["params<=12000", "robustness>=0.3"];
+    let objectives = ["max accuracy", "max robustness", "min latency_s@swift"];
+    let found = ["guided", "random"].map(|name| {
+        let mut case = Case::of(LARGE, name, 48).wanting(&objectives, &limits);
+        case.settings.batch = None;
+        let mut two = Two {
+            metrics: ["accuracy", "robustness"]
+                .map(|n| Metric::Other(n.into()))
+                .into(),
+            space: case.space().clone(),
+        };
+        let costs = Costs::new(&case.program, &case.devices);
+        let run = Run {
+            costs: &costs,
+            problem: &case.problem,
+            settings: case.settings,
+            evaluator: Some(&mut two),
+            watch: &Silent,
+            stop: &AtomicBool::new(false),
+        };
+        let outcome = run.search(None).unwrap();
+        assert_eq!((outcome.trials.len(), distinct(&outcome)), (48, 48));
+        assert_eq!(outcome.gain_left.is_some(), name == "guided");
+        let params = outcome.metrics.iter().position(|m| *m == Metric::Params);
+        let most = (0..48)
+            .map(|t| outcome.trials.metrics(t)[params.unwrap()])
+            .fold(0.0, f64::max);
+        assert!(most <= 12_000.0);
+        let names = ["accuracy", "robustness", "latency_s@swift"];
+        let all = front(&outcome, &names);
+        let slowest = 1e-3;
+        let points: Vec<f64> = (all.iter())
+            .flat_map(|p| {
+                let [a, r, l] = [0, 1, 2].map(|k| f64::from_bits(p[k]));
+                [-a, -r, l / slowest]
+            })
+            .collect();
+        assert!(points.chunks(3).all(|p| p[2] < 1.0), "{points:?}");
+        hypervolume(Points::new(&points, 3), &[-0.3, -0.3, 1.0])
+    });
+    assert!(found[0] > 1.1 * found[1], "{found:?}");
+}
