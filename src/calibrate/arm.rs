@@ -290,6 +290,9 @@ pub const LEFT_OUT_METHOD: &str = "one network left out of all boards at a time"
 /// Tables with fewer networks than this are not used.
 const MIN_NETWORKS: usize = 12;
 
+/// Tables from before this month timed other networks of the same names.
+const SINCE: &str = "2020-03";
+
 /// One run of the benchmark on one board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BoardTable {
@@ -360,7 +363,7 @@ pub fn tables_of(
         });
     }
     let mut tables: Vec<BoardTable> = tables.into_values().collect();
-    tables.retain(|t| t.samples.len() >= MIN_NETWORKS);
+    tables.retain(|t| t.samples.len() >= MIN_NETWORKS && t.date.as_str() >= SINCE);
     Ok(tables)
 }
 
@@ -464,19 +467,16 @@ impl Boards {
         known_with(&self.tables[table].samples, &self.columns, logs, work)
     }
 
-    /// Fits all tables but those of some chips.
-    pub fn without_chips(&self, out: impl Fn(&str) -> bool) -> Joint {
-        let kept = self.rows.iter().map(|(r, _)| r);
-        let kept = kept.filter(|r| !out(&self.tables[r.device].soc));
-        let kept: Vec<Row> = kept.cloned().collect();
-        let columns = self.columns.len();
-        joint::fit(&kept, self.tables.len(), columns, &Belief::DEFAULT)
-    }
-
-    /// The rows of a table with their networks.
-    pub fn rows_of(&self, table: usize) -> Vec<&(Row, String)> {
-        let rows = self.rows.iter();
-        rows.filter(|(r, _)| r.device == table).collect()
+    /// Fits all tables without some networks.
+    pub fn without_networks(&self, out: impl Fn(&str) -> bool) -> Joint {
+        let kept = self.rows.iter().filter(|(_, n)| !out(n));
+        let kept: Vec<Row> = kept.map(|(r, _)| r.clone()).collect();
+        joint::fit(
+            &kept,
+            self.tables.len(),
+            self.columns.len(),
+            &Belief::DEFAULT,
+        )
     }
 
     /// Errors of a table on networks left out, and the half width of its interval.
@@ -505,13 +505,16 @@ impl Boards {
     }
 }
 
-/// What is kept of a measured network: most of its miss, for the next run will not miss quite so.
+/// How much of a measured network's miss is kept: the next run will not miss quite so.
+pub const TRUST: f64 = 0.8;
+
+/// What is kept of a measured network: most of its miss.
 pub fn known(sample: &Sample, miss: f64) -> Known {
-    const TRUST: f64 = 0.8;
     Known {
         network: sample.network.clone(),
         signature: signature(&sample.kernels),
         log_ratio: short(TRUST * miss),
+        half_log: None,
     }
 }
 
@@ -524,6 +527,26 @@ pub fn find(tables: &[BoardTable], board: &Board) -> Option<usize> {
     });
     let newest = of_board.max_by(|(_, a), (_, b)| a.date.cmp(&b.date).then(a.id.cmp(&b.id)));
     newest.map(|(i, _)| i)
+}
+
+/// The chip of a heading: one of those that stand under several headings, else what is before the first comma or bracket.
+pub fn chip(heading: &str) -> &str {
+    const SHARED: [(&str, &str); 9] = [
+        ("RK3588", "RK3588"),
+        ("RK3399", "RK3399"),
+        ("RK3568", "RK3568"),
+        ("RK3328", "RK3328"),
+        ("FT-2000", "FT-2000"),
+        ("KUNPENG 920", "Kunpeng 920"),
+        ("BCM2712", "BCM2712"),
+        ("BCM2837", "BCM2837"),
+        // the same die in another package
+        ("BCM2710", "BCM2837"),
+    ];
+    let upper = heading.to_uppercase();
+    let shared = SHARED.iter().find(|(mark, _)| upper.contains(mark));
+    let end = heading.find([',', '(']).unwrap_or(heading.len());
+    shared.map_or(heading[..end].trim(), |(_, chip)| chip)
 }
 
 /// Which kernel kinds any network of the tables has, by [`KernelKind::index`].

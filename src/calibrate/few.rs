@@ -3,18 +3,21 @@
 //! Without a profile to start from, rates are fitted as those of the Raspberry Pi are, from likely rates of the runtime.
 //! With one, the new device is placed beside it: every rate is that of the known device times the ratio of speeds, and moves
 //! away only as far as the measurements push. Where many profiles of the same runtime ship, the new device is placed in the
-//! middle of all of them instead, and may differ from it the way they differ from each other. What the known profile says
-//! of networks that it measured itself carries over.
+//! middle of all of them instead, and may differ from it the way they differ from each other. Networks that known devices
+//! measured themselves need no rates: on boards they follow from what [`peers`] says, beside one known device from what
+//! [`beside`] says.
 
+use super::arm::TRUST;
 use super::error::CalibrateError;
 use super::fit::{self, Fitted, MIN_SAMPLES, errors, seen, short};
 use super::hosted::{self, Hosted};
 use super::interval;
 use super::joint::{self, Belief, Columns, Family, Row};
+use super::peers::{Board, MIN_SHOTS, Peers};
 use super::priors::{self, RateTable, Work};
 use super::public::{About, counts};
 use super::sample::Sample;
-use super::transfer;
+use super::{beside, transfer};
 use crate::base::stats::median;
 use crate::device::{
     BUILT_IN, DeviceModel, HeldOut, Known, Law, Profile, Provenance, Quantity, signature,
@@ -33,7 +36,8 @@ pub const BELIEF: Belief = Belief {
 };
 
 /// A profile from one's own measurements, network by network. `runtime` has the likely rates to start from where there is
-/// no `init`; of `init` the fusion rules and the law are kept.
+/// no `init`; of `init` the fusion rules and the law are kept. `others` are networks that the profile should know where
+/// known devices measured them; their times are not read.
 ///
 /// # Errors
 /// Where there are too few samples.
@@ -42,6 +46,7 @@ pub fn fit_own(
     samples: &[Sample],
     init: Option<&Profile>,
     runtime: priors::Runtime,
+    others: &[Sample],
 ) -> Result<Profile, CalibrateError> {
     if let Some(init) = init
         && let Some(start) = Hosted::of(init)
@@ -63,7 +68,7 @@ pub fn fit_own(
             (fitted, kinds, Vec::new())
         }
         Some(init) => {
-            let (fitted, known) = adapt(about.name, samples, init)?;
+            let (fitted, known) = adapt(&about, samples, init, others)?;
             let kinds = fitted.kinds();
             (fitted, kinds, known)
         }
@@ -107,7 +112,13 @@ pub struct Start {
     cache_elems: f64,
     /// By signature.
     known: BTreeMap<u64, Known>,
+    /// The one device beside which the new one is placed: logarithms of its column factors.
+    alone: Option<Vec<f64>>,
+    peers: Option<(Peers, u32)>,
 }
+
+/// Fewer networks than this that a known device measured too place no device beside it.
+const MIN_BESIDE: usize = 8;
 
 impl Start {
     /// Around one profile, or among `family`, profiles of the same runtime, where they are many.
@@ -117,6 +128,13 @@ impl Start {
             known: init.known.clone(),
         };
         Self::of(&own, family, init.law, init.cache_elems)
+    }
+
+    /// A board of so many threads among peers.
+    #[must_use]
+    pub fn among(self, peers: Peers, threads: u32) -> Self {
+        let peers = Some((peers, threads));
+        Self { peers, ..self }
     }
 
     /// As [`new`](Self::new), from parts.
@@ -132,12 +150,68 @@ impl Start {
             Family::of_one(columns.logs(&init.rates))
         };
         Self {
+            alone: (!many).then(|| columns.logs(&init.rates)),
             columns,
             family,
             law,
             cache_elems: cache_elems.unwrap_or(f64::INFINITY),
             known: shared(members),
+            peers: None,
         }
+    }
+
+    /// For each network asked for that known devices measured: the logarithm of its time and the half width around it.
+    pub fn recall(&self, shots: &[&Sample], asked: &[&Sample]) -> Vec<Option<(f64, f64)>> {
+        let from_peers = self.peers.as_ref().and_then(|(peers, threads)| {
+            let mut board = Board {
+                chip: String::new(),
+                threads: *threads,
+                logs: vec![None; peers.networks.len()],
+            };
+            for shot in shots.iter().filter(|s| s.batch == 1) {
+                if let Some(i) = peers.find(signature(&shot.kernels)) {
+                    board.logs[i] = Some(shot.latency_s.ln());
+                }
+            }
+            let enough = board.logs.iter().flatten().count() >= MIN_SHOTS;
+            let times = enough.then(|| peers.predict(&board))?;
+            let one = |s: &&Sample| {
+                let (log, sd) =
+                    times[peers.find(signature(&s.kernels)).filter(|_| s.batch == 1)?];
+                Some((log, peers.spread * sd))
+            };
+            Some(asked.iter().map(one).collect())
+        });
+        let beside = || {
+            let alone = self.alone.as_ref()?;
+            let there = |s: &Sample| -> Option<f64> {
+                let known = self.known.get(&signature(&s.kernels))?;
+                let work = Work::of(&s.kernels, s.batch, self.cache_elems, &self.law);
+                let rates = joint::predict(&self.columns.costs(&work), alone);
+                Some(rates + known.log_ratio / TRUST)
+            };
+            let facts = |s: &Sample, log: f64| beside::facts(&s.kernels, s.batch, log.exp());
+            let measured = shots.iter().filter_map(|s| {
+                let log = there(s)?;
+                Some((facts(s, log), s.latency_s.ln() - log))
+            });
+            let measured: Vec<_> = measured.collect();
+            if measured.len() < MIN_BESIDE {
+                return None;
+            }
+            let logs: Vec<Option<f64>> = asked.iter().map(|s| there(s)).collect();
+            let found = asked.iter().zip(&logs);
+            let wanted: Vec<_> = found.filter_map(|(s, l)| Some(facts(s, (*l)?))).collect();
+            let mut ratios = beside::ratios(&measured, &wanted).into_iter();
+            let one = |log: Option<f64>| {
+                let log = log?;
+                let (ratio, sd) = ratios.next()?;
+                Some((log + ratio, beside::Z80 * sd))
+            };
+            Some(logs.into_iter().map(one).collect())
+        };
+        let found = from_peers.or_else(beside);
+        found.unwrap_or_else(|| vec![None; asked.len()])
     }
 
     /// Latency and signature as the fit takes them; what is known of a network is taken out of its time.
@@ -159,11 +233,12 @@ impl Start {
     pub fn predict(&self, shots: &[&Sample], tested: &[&Sample]) -> Vec<f64> {
         let rows: Vec<Row> = shots.iter().map(|s| self.row(s)).collect();
         let logs = joint::adapt(&rows, &self.family, &BELIEF);
-        let one = |s: &&Sample| {
-            let log = joint::predict(&self.row(s).costs, &logs) + self.miss(&s.kernels);
-            log.exp()
-        };
-        tested.iter().map(one).collect()
+        let rates = |s: &Sample| joint::predict(&self.row(s).costs, &logs) + self.miss(&s.kernels);
+        let recalled = self.recall(shots, tested);
+        let one =
+            |(s, known): (&&Sample, Option<(f64, f64)>)| known.map_or_else(|| rates(s), |k| k.0);
+        let all = tested.iter().zip(recalled);
+        all.map(|pair| one(pair).exp()).collect()
     }
 }
 
@@ -270,22 +345,37 @@ pub fn doubts(profile: &Profile, samples: &[Sample], init: Option<&Profile>) -> 
 }
 
 fn adapt(
-    what: &str,
+    about: &About<'_>,
     samples: &[Sample],
     init: &Profile,
+    others: &[Sample],
 ) -> Result<(Fitted, Vec<Known>), CalibrateError> {
     if samples.len() < MIN_SAMPLES {
         return Err(CalibrateError::TooFew {
-            what: what.to_owned(),
+            what: about.name.to_owned(),
             needed: MIN_SAMPLES,
             got: samples.len(),
         });
     }
-    let start = Start::new(init, &family_of(init));
+    let mut start = Start::new(init, &family_of(init));
+    if let Some(peers) = Peers::shipped_for(init) {
+        start = start.among(peers, about.threads);
+    }
     let rows: Vec<Row> = samples.iter().map(|s| start.row(s)).collect();
     let logs = joint::adapt(&rows, &start.family, &BELIEF);
     let latency = start.columns.table(&logs);
-    let (held_out, width) = held_out(samples, &start);
+    let times: Vec<f64> = samples.iter().map(|s| s.latency_s).collect();
+    let of = |index: &[usize]| -> Vec<&Sample> { index.iter().map(|i| &samples[*i]).collect() };
+    let (held_out, own_width) = folds(samples, &times, |fit, test| {
+        start.predict(&of(fit), &of(test))
+    });
+    // a network that nobody measured has the rates alone
+    let (_, width) = folds(samples, &times, |fit, test| {
+        let kept: Vec<Row> = fit.iter().map(|i| rows[*i].clone()).collect();
+        let logs = joint::adapt(&kept, &start.family, &BELIEF);
+        let one = |i: &usize| joint::predict(&rows[*i].costs, &logs).exp();
+        test.iter().map(one).collect()
+    });
     let seen = seen(samples, &init.law);
     let mut fitted = Fitted::of(samples, latency, seen, held_out, width);
     let energies: Option<Vec<f64>> = samples.iter().map(|s| s.energy_j).collect();
@@ -319,26 +409,33 @@ fn adapt(
         fitted.interval.energy_log = Some(width);
         fitted.energy = Some(columns.table(&logs));
     }
-    let mut known = start.known;
+    let shots: Vec<&Sample> = samples.iter().collect();
+    let asked: Vec<&Sample> = others.iter().collect();
+    let recalled = start.recall(&shots, &asked);
+    let mut known = start.known.clone();
+    for (other, recalled) in others.iter().zip(recalled) {
+        let Some((log, half)) = recalled else {
+            continue;
+        };
+        let signature = signature(&other.kernels);
+        let rates = joint::predict(&start.row(other).costs, &logs);
+        let recalled = Known {
+            network: other.network.clone(),
+            signature,
+            log_ratio: short(log - rates),
+            half_log: Some(short(half)),
+        };
+        known.insert(signature, recalled);
+    }
     for (sample, row) in samples.iter().zip(&rows) {
-        let miss = start_miss(&known, sample) + row.log - joint::predict(&row.costs, &logs);
-        let own = super::arm::known(sample, miss);
+        let miss = start.miss(&sample.kernels) + row.log - joint::predict(&row.costs, &logs);
+        let own = Known {
+            half_log: Some(own_width),
+            ..super::arm::known(sample, miss)
+        };
         known.insert(own.signature, own);
     }
     Ok((fitted, known.into_values().collect()))
-}
-
-fn start_miss(known: &BTreeMap<u64, Known>, sample: &Sample) -> f64 {
-    let known = known.get(&signature(&sample.kernels));
-    known.map_or(0.0, |k| k.log_ratio)
-}
-
-fn held_out(samples: &[Sample], start: &Start) -> (HeldOut, f64) {
-    let times: Vec<f64> = samples.iter().map(|s| s.latency_s).collect();
-    folds(samples, &times, |fit, test| {
-        let of = |index: &[usize]| -> Vec<&Sample> { index.iter().map(|i| &samples[*i]).collect() };
-        start.predict(&of(fit), &of(test))
-    })
 }
 
 /// Errors and half width on networks held out in up to ten parts.

@@ -10,6 +10,7 @@
 //! Invariants: the same tables give the same bytes; a group is never split between fit and test.
 
 pub mod arm;
+pub mod beside;
 pub mod error;
 pub mod few;
 pub mod fit;
@@ -20,6 +21,7 @@ pub mod hosted;
 pub mod interval;
 pub mod joint;
 pub mod lbfgs;
+pub mod linear;
 pub mod more;
 pub mod nasbench;
 pub mod nnls;
@@ -27,9 +29,11 @@ pub mod ops;
 pub mod own;
 pub mod paddle;
 pub mod page;
+pub mod peers;
 pub mod priors;
 pub mod public;
 pub mod report;
+pub mod residuals;
 pub mod sample;
 pub mod torch_gpus;
 pub mod transfer;

@@ -30,6 +30,7 @@ fn line(set: String, held: HeldOut) -> Line {
         bars: None,
         coverage: held.coverage,
         width: held.width,
+        constant: None,
         held,
     }
 }

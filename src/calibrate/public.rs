@@ -3,6 +3,7 @@
 use super::error::CalibrateError;
 use super::fit::{Fitted, short};
 use super::interval::{LEVEL, conformal_quantile};
+use super::peers::{self, Peers};
 use super::priors::RateTable;
 use super::{arm, gpu, help_cpus, nasbench, paddle, torch_gpus, transfer, vulkan};
 use crate::base::table::Table;
@@ -81,6 +82,15 @@ impl Fits {
             vulkan: vulkan::fit(&tables.ncnn_arm, &tables.ncnn_graphs)?,
         })
     }
+}
+
+/// What the boards of the tables have in common.
+///
+/// # Errors
+/// Where a table is not what it should be.
+pub fn peers(tables: &Tables) -> Result<Peers, CalibrateError> {
+    let tables = arm::tables(&tables.ncnn_arm, &tables.ncnn_graphs)?;
+    Ok(peers::shipped(&tables))
 }
 
 /// All shipped profiles, in the order of [`BUILT_IN`](crate::device::BUILT_IN).

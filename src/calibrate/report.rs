@@ -5,9 +5,10 @@ use super::few::{Member, Start};
 use super::fit::errors;
 use super::interval::{LEVEL, cover, miss, pooled_quantile};
 use super::joint;
+use super::peers::{self, Given, Unseen};
 use super::public::{self, Fits, Tables};
 use super::sample::{Sample, draw};
-use super::{arm, gpu, more, nasbench};
+use super::{arm, gpu, interval, more, nasbench, residuals};
 use crate::base::stats::{kendall_tau, mean};
 use crate::device::{HeldOut, Law, Profile, Quantity};
 use std::collections::BTreeSet;
@@ -28,25 +29,133 @@ pub struct Line {
     pub coverage: Option<f64>,
     /// Width of that interval over the middle, on average.
     pub width: Option<f64>,
+    /// Width of the one interval that covers as many of these rows, knowing all of them.
+    pub constant: Option<f64>,
 }
 
-/// The table, and the profiles fitted on the way.
+/// What [`run`] makes.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The profiles fitted on the way.
+    pub profiles: Vec<Profile>,
+    /// The table.
+    pub lines: Vec<Line>,
+    /// Name and text of pictures of errors.
+    pub pictures: Vec<(&'static str, String)>,
+}
+
+/// The table, pictures of errors, and the profiles fitted on the way.
 ///
 /// # Errors
 /// Where a table is not what it should be.
-pub fn run(tables: &Tables) -> Result<(Vec<Profile>, Vec<Line>), CalibrateError> {
+pub fn run(tables: &Tables) -> Result<Report, CalibrateError> {
     let fits = Fits::new(tables)?;
     let (boards, gpus) = (&fits.boards, &fits.gpus);
     let profiles = public::all(tables, &fits)?;
     let mut lines = pi5(&profiles);
     lines.extend(few_cells(tables)?);
     lines.extend(networks_left_out(boards));
-    lines.push(boards_left_out(boards, 6));
-    lines.push(boards_left_out(boards, 12));
+    for (shots, given) in [(6, Given::Drawn), (6, Given::Suggested), (12, Given::Drawn)] {
+        lines.push(boards_left_out(boards, shots, given));
+    }
+    lines.extend(kinds_left_out(boards));
     lines.extend(families_left_out(gpus));
     lines.extend(gpus_left_out(gpus));
     lines.extend(more::lines(&profiles, &fits.help, &fits.vulkan));
-    Ok((profiles, lines))
+    Ok(Report {
+        profiles,
+        lines,
+        pictures: pictures(boards, gpus),
+    })
+}
+
+/// Errors where a figure asked for is missed.
+fn pictures(boards: &arm::Boards, gpus: &gpu::Gpus) -> Vec<(&'static str, String)> {
+    let (networks, tables) = peers::boards_of(&boards.tables);
+    let unseen = peers::chips_left_out(&networks, &tables, peers::SHOTS, Given::Drawn);
+    let by = |name: &dyn Fn(&Unseen) -> String| -> Vec<(String, f64)> {
+        let all = unseen.iter();
+        all.map(|u| (name(u), u.log - u.measured)).collect()
+    };
+    let picture = |title: &str, misses: &[(String, f64)]| {
+        let misses: Vec<(&str, f64)> = misses.iter().map(|(g, m)| (g.as_str(), *m)).collect();
+        residuals::picture(title, &misses, 24)
+    };
+    let held = gpus.held_out();
+    let of = |layout: &str, compiled: bool| -> Vec<(String, f64)> {
+        let own = held.iter().filter(|h| {
+            let file = &gpus.files[h.0].0;
+            (file.layout.as_str(), file.compiled) == (layout, compiled)
+        });
+        own.map(|h| (h.1.to_owned(), (h.2.0 / h.2.1).ln()))
+            .collect()
+    };
+    vec![
+        (
+            "new_board_by_network",
+            picture(
+                "A new board from 6 networks: predicted over measured, by network (rows)",
+                &by(&|u| networks[u.network].network.clone()),
+            ),
+        ),
+        (
+            "new_board_by_chip",
+            picture(
+                "A new board from 6 networks: predicted over measured, by chip (rows)",
+                &by(&|u| tables[u.board].chip.clone()),
+            ),
+        ),
+        (
+            "timm_nhwc_by_family",
+            picture(
+                "timm, channels last: predicted over measured, by family left out (rows)",
+                &of("nhwc", false),
+            ),
+        ),
+        (
+            "timm_compiled_by_family",
+            picture(
+                "timm, compiled: predicted over measured, by family left out (rows)",
+                &of("nchw", true),
+            ),
+        ),
+    ]
+}
+
+/// Networks with a kind of kernel that the fit never saw: the first line with the interval of any network, the second with
+/// it widened as a profile widens it.
+fn kinds_left_out(boards: &arm::Boards) -> Vec<Line> {
+    let strange = residuals::kinds_left_out(boards);
+    let pairs: Vec<(f64, f64)> = strange.iter().map(|s| s.pair).collect();
+    let names: Vec<&str> = strange.iter().map(|s| s.network.as_str()).collect();
+    let kinds: BTreeSet<&str> = strange.iter().map(|s| s.kind.name()).collect();
+    let split = format!(
+        "all networks with one kind of kernel left out ({} kinds in turn), whose rates are then carried",
+        kinds.len()
+    );
+    let of = |set: &str, half: &dyn Fn(usize) -> f64| {
+        line(set, &split, None, &pairs, &names).within(&pairs, half)
+    };
+    vec![
+        of("ncnn, a kind never seen, interval of any network", &|i| {
+            strange[i].half
+        }),
+        of("ncnn, a kind never seen, interval as widened", &|i| {
+            strange[i].half + strange[i].widened
+        }),
+    ]
+}
+
+impl Line {
+    /// With the share of the rows within these half widths, how wide that is, and how wide one half width for all would be.
+    fn within(mut self, pairs: &[(f64, f64)], half: impl Fn(usize) -> f64) -> Self {
+        let (share, width) = cover(pairs, half);
+        let misses = pairs.iter().map(|p| (miss(p), 1.0)).collect();
+        let one = interval::weighted_quantile(misses, share);
+        (self.coverage, self.width) = (Some(share), Some(width));
+        self.constant = Some(one.exp() - (-one).exp());
+        self
+    }
 }
 
 /// The errors that the profiles of the Pi already state.
@@ -86,6 +195,7 @@ fn pi5(profiles: &[Profile]) -> Vec<Line> {
                 held: held.clone(),
                 coverage: held.coverage,
                 width: held.width,
+                constant: None,
             });
         }
     }
@@ -133,6 +243,7 @@ fn few_cells(tables: &Tables) -> Result<Vec<Line>, CalibrateError> {
             },
             coverage: None,
             width: None,
+            constant: None,
         });
     }
     Ok(lines)
@@ -152,6 +263,7 @@ fn line(
         held: errors(pairs, groups, split),
         coverage: None,
         width: None,
+        constant: None,
     }
 }
 
@@ -164,7 +276,7 @@ fn networks_left_out(boards: &arm::Boards) -> Vec<Line> {
         let kept: Vec<_> = held.iter().filter(|(_, n, _)| keep(n)).collect();
         let pairs: Vec<(f64, f64)> = kept.iter().map(|h| h.2).collect();
         let names: Vec<&str> = kept.iter().map(|h| h.1).collect();
-        let mut line = line(set, split, bars, &pairs, &names);
+        let line = line(set, split, bars, &pairs, &names);
         // the width for a network, from all other networks
         let mut widths = std::collections::BTreeMap::new();
         for (table, name, _) in &kept {
@@ -176,10 +288,7 @@ fn networks_left_out(boards: &arm::Boards) -> Vec<Line> {
                 pooled_quantile(&own, &all, LEVEL)
             });
         }
-        let (share, width) = cover(&pairs, |i| widths[&(kept[i].0, kept[i].1)]);
-        line.coverage = Some(share);
-        line.width = Some(width);
-        line
+        line.within(&pairs, |i| widths[&(kept[i].0, kept[i].1)])
     };
     vec![
         of(
@@ -195,61 +304,30 @@ fn networks_left_out(boards: &arm::Boards) -> Vec<Line> {
     ]
 }
 
-/// The chip of a heading: what stands before its first comma or bracket.
-fn chip(heading: &str) -> &str {
-    let end = heading.find([',', '(']).unwrap_or(heading.len());
-    heading[..end].trim()
-}
-
-fn boards_left_out(boards: &arm::Boards, shots: usize) -> Line {
-    const PARTS: usize = 10;
-    const DRAWS: u64 = 3;
-    let chips: BTreeSet<&str> = boards.tables.iter().map(|t| chip(&t.soc)).collect();
-    let chips: Vec<&str> = chips.into_iter().collect();
-    let part = |soc: &str| chips.binary_search(&chip(soc)).unwrap_or(0) % PARTS;
-    let (mut pairs, mut names) = (Vec::new(), Vec::new());
-    for out in 0..PARTS {
-        let joint = boards.without_chips(|soc| part(soc) == out);
-        let left = |t: usize| part(&boards.tables[t].soc) == out;
-        // what ships, but for these chips
-        let shipped = arm::BOARDS.iter();
-        let shipped = shipped.filter_map(|b| arm::find(&boards.tables, b));
-        let family: Vec<Member> = shipped
-            .filter(|t| !left(*t))
-            .map(|t| Member {
-                rates: boards.columns.table(&joint.logs[t]),
-                known: gpu::known_with(
-                    &boards.tables[t].samples,
-                    &boards.columns,
-                    &joint.logs[t],
-                    arm::work,
-                ),
-            })
-            .collect();
-        let Some(init) = family.first() else { continue };
-        let start = Start::of(init, &family, Law::NCNN, None);
-        for t in (0..boards.tables.len()).filter(|t| left(*t)) {
-            let samples = &boards.tables[t].samples;
-            for number in 0..DRAWS {
-                let number = DRAWS * t as u64 + number;
-                let drawn = draw(samples.len(), shots, "board shots", number);
-                let of = |given: bool| -> Vec<&Sample> {
-                    let all = samples.iter().enumerate();
-                    let wanted = all.filter(|(i, _)| drawn.binary_search(i).is_ok() == given);
-                    wanted.map(|(_, s)| s).collect()
-                };
-                let (fit, test) = (of(true), of(false));
-                let predicted = start.predict(&fit, &test);
-                pairs.extend(predicted.into_iter().zip(test.iter().map(|s| s.latency_s)));
-                names.extend(test.iter().map(|_| boards.tables[t].soc.as_str()));
-            }
-        }
-    }
+fn boards_left_out(boards: &arm::Boards, shots: usize, given: Given) -> Line {
+    let (networks, tables) = peers::boards_of(&boards.tables);
+    let unseen = peers::chips_left_out(&networks, &tables, shots, given);
+    let pairs: Vec<(f64, f64)> = (unseen.iter())
+        .map(|u| (u.log.exp(), u.measured.exp()))
+        .collect();
+    let names: Vec<&str> = unseen
+        .iter()
+        .map(|u| tables[u.board].chip.as_str())
+        .collect();
+    let how = match given {
+        Given::Drawn => format!("{} draws a table", peers::DRAWS),
+        Given::Suggested => "the networks that `--suggest` names, scored on the rest".to_owned(),
+    };
     let split = format!(
-        "one chip in ten left out, {shots} of its networks given, the others predicted; {DRAWS} draws a table"
+        "one chip in ten left out, {shots} of its networks given, the others predicted; {how}"
     );
-    let bars = (shots == 6).then_some((9.5, 6.5));
-    line("ncnn, a new board", &split, bars, &pairs, &names)
+    let bars = (shots == peers::SHOTS).then_some((9.5, 6.5));
+    let line = line("ncnn, a new board", &split, bars, &pairs, &names);
+    // each part against a width that it had no part in
+    let spreads: Vec<f64> = (0..peers::PARTS)
+        .map(|part| peers::spread_of(unseen.iter().filter(|u| u.part != part)))
+        .collect();
+    line.within(&pairs, |i| spreads[unseen[i].part] * unseen[i].sd)
 }
 
 fn families_left_out(gpus: &gpu::Gpus) -> Vec<Line> {
@@ -310,7 +388,7 @@ fn gpus_left_out(gpus: &gpu::Gpus) -> Vec<Line> {
             known: gpu::known_of(&gpus.files[twin].1, &gpus.columns, logs),
         };
         let start = Start::of(&init, &[], Law::PLAIN, None);
-        let (mut pairs, mut names) = (Vec::new(), Vec::new());
+        let (mut pairs, mut names, mut halves) = (Vec::new(), Vec::new(), Vec::new());
         for draws in 0..DRAWS {
             let drawn = draw(
                 samples.len(),
@@ -325,12 +403,10 @@ fn gpus_left_out(gpus: &gpu::Gpus) -> Vec<Line> {
                     .collect()
             };
             let (fit, test) = (of(true), of(false));
-            pairs.extend(
-                start
-                    .predict(&fit, &test)
-                    .into_iter()
-                    .zip(test.iter().map(|s| s.latency_s)),
-            );
+            let predicted = start.predict(&fit, &test);
+            pairs.extend(predicted.into_iter().zip(test.iter().map(|s| s.latency_s)));
+            let recalled = start.recall(&fit, &test);
+            halves.extend(recalled.into_iter().map(|r| r.map_or(0.0, |r| r.1)));
             names.extend(test.iter().map(|s| s.group.as_str()));
         }
         let known = &gpus.files[twin].0;
@@ -339,14 +415,15 @@ fn gpus_left_out(gpus: &gpu::Gpus) -> Vec<Line> {
             "{} known, this GPU never seen but for 20 networks; {DRAWS} draws",
             known.device
         );
-        lines.push(line(&set, &split, Some((5.0, 3.5)), &pairs, &names));
+        let line = line(&set, &split, Some((5.0, 3.5)), &pairs, &names);
+        lines.push(line.within(&pairs, |i| halves[i]));
     }
     lines
 }
 
 /// The table in Markdown.
 pub fn render(lines: &[Line]) -> String {
-    let mut text = "| set | split | bar / want | MAPE | median | within 10 % | tau | 80 % interval covers | its width |\n|---|---|---|---|---|---|---|---|---|\n".to_owned();
+    let mut text = "| set | split | bar / want | MAPE | median | within 10 % | tau | 80 % interval covers | its width | one width for all |\n|---|---|---|---|---|---|---|---|---|---|\n".to_owned();
     let percent = |x: f64| format!("{:.1} %", 100.0 * x);
     let dash = |x: Option<String>| x.unwrap_or_else(|| "-".to_owned());
     for line in lines {
@@ -362,7 +439,7 @@ pub fn render(lines: &[Line]) -> String {
         });
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} | {} | {:.0} % | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {:.0} % | {} | {} | {} | {} |",
             line.set,
             line.split,
             dash(bars),
@@ -372,6 +449,7 @@ pub fn render(lines: &[Line]) -> String {
             dash(held.tau.map(|t| format!("{t:.3}"))),
             dash(line.coverage.map(|c| format!("{:.0} %", 100.0 * c))),
             dash(line.width.map(|w| format!("{:.0} %", 100.0 * w))),
+            dash(line.constant.map(|w| format!("{:.0} %", 100.0 * w))),
         );
     }
     text

@@ -10,8 +10,9 @@ use crate::base::file::write_atomically;
 use crate::calibrate::few;
 use crate::calibrate::nasbench::A76_CACHE_ELEMS;
 use crate::calibrate::own::MIN_OPERATORS;
+use crate::calibrate::peers::Peers;
 use crate::calibrate::public::{self, Fits, Tables};
-use crate::calibrate::report::{self, Line};
+use crate::calibrate::report::{self, Line, Report};
 use crate::calibrate::{About, Measured, Sample, fit_own, fit_with_operators, own_sample, priors};
 use crate::device::{Law, Profile, Provenance};
 use crate::fuse::FuseRules;
@@ -30,17 +31,18 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Measured networks, Parquet; may be given several times.
-    #[arg(long, value_name = "M.parquet", required_unless_present = "public", num_args = 1..)]
+    #[arg(long, value_name = "M.parquet", required_unless_present_any = ["public", "suggest"], num_args = 1..)]
     measurements: Vec<PathBuf>,
-    /// Operator tables that `network` refers to.
+    /// Operator tables that `network` refers to. Networks of theirs that known devices measured are predicted from those,
+    /// also where no row names them.
     #[arg(long, value_name = "OPS.parquet", num_args = 1..)]
     ops: Vec<PathBuf>,
     /// Name of the device.
-    #[arg(long, value_name = "DEVICE", required_unless_present = "public")]
+    #[arg(long, value_name = "DEVICE", required_unless_present_any = ["public", "suggest"])]
     name: Option<String>,
     /// The profile file; with --public the folder for all of them.
-    #[arg(long, value_name = "PROFILE.json")]
-    out: PathBuf,
+    #[arg(long, value_name = "PROFILE.json", required_unless_present = "suggest")]
+    out: Option<PathBuf>,
     /// Profile to start from: a name from `blocksmith devices`, or a file.
     #[arg(long, value_name = "PROFILE")]
     init: Option<String>,
@@ -63,21 +65,37 @@ pub struct Args {
     /// boards, GPUs and input sizes that the fit had not seen.
     #[arg(long, requires = "public")]
     report: bool,
+    /// With --report, draws the errors by group where a figure asked for is missed: SVG files in this folder.
+    #[arg(long, value_name = "DIR", requires = "report")]
+    plots: Option<PathBuf>,
+    /// Names the networks to measure on a new device of the runtime of --init, the most telling first, and does nothing else.
+    #[arg(long, value_name = "N", requires = "init", conflicts_with_all = ["public", "measurements"])]
+    suggest: Option<usize>,
 }
 
 pub fn run(args: &Args, out: &mut Out) -> Result {
+    if let (Some(wanted), Some(init)) = (args.suggest, &args.init) {
+        return suggest(wanted, init, out);
+    }
+    let to = args.out.as_deref().unwrap_or(Path::new(""));
     let profiles = match &args.public {
         Some(folder) => {
-            let (profiles, lines) = refit_shipped(folder, &args.out, args.report)?;
+            let made = refit_shipped(folder, to, args.report)?;
+            if let Some(folder) = &args.plots {
+                make_folder(folder)?;
+                for (name, svg) in &made.pictures {
+                    write(svg, &folder.join(format!("{name}.svg")))?;
+                }
+            }
             if args.report {
-                print_report(&lines, out)?;
+                print_report(&made.lines, out)?;
                 return Ok(Exit::Ok);
             }
-            profiles
+            made.profiles
         }
         None => {
             let profile = own(args, out)?;
-            write(&profile, &args.out)?;
+            write(&profile.to_json(), to)?;
             vec![profile]
         }
     };
@@ -86,7 +104,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             .iter()
             .map(|p| json!({"name": p.name, "held_out": p.held_out}))
             .collect();
-        out.json(&json!({"out": args.out.display().to_string(), "profiles": rows}))?;
+        out.json(&json!({"out": to.display().to_string(), "profiles": rows}))?;
     } else {
         let errors: Vec<String> = profiles
             .iter()
@@ -97,24 +115,59 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     Ok(Exit::Ok)
 }
 
-fn write(profile: &Profile, path: &Path) -> Result<()> {
-    write_atomically(path, |file| file.write_all(profile.to_json().as_bytes()))?;
+fn suggest(wanted: usize, init: &str, out: &mut Out) -> Result {
+    let init = device(init)?;
+    let init = init.profile();
+    let Some(peers) = Peers::shipped_for(init) else {
+        return Err(Failure::Usage(format!(
+            "nothing is known of how networks go together under {}: measure some that are as unlike as can be",
+            init.runtime
+        )));
+    };
+    let all: Vec<usize> = (0..peers.networks.len()).collect();
+    let names: Vec<&str> = (peers.suggest(&all, wanted).into_iter())
+        .map(|i| peers.networks[i].network.as_str())
+        .collect();
+    if out.is_json() {
+        out.json(&json!({"networks": names}))?;
+    } else {
+        out.text(&names.join("\n"))?;
+    }
+    Ok(Exit::Ok)
+}
+
+fn write(text: &str, path: &Path) -> Result<()> {
+    write_atomically(path, |file| file.write_all(text.as_bytes()))?;
     Ok(())
 }
 
-fn refit_shipped(folder: &Path, out: &Path, judge: bool) -> Result<(Vec<Profile>, Vec<Line>)> {
+fn make_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    Ok(())
+}
+
+fn refit_shipped(folder: &Path, out: &Path, judge: bool) -> Result<Report> {
     let tables = Tables::read(|name| parquet::read(&folder.join(format!("{name}.parquet"))))?;
-    let (profiles, lines) = if judge {
+    let made = if judge {
         report::run(&tables)?
     } else {
-        (public::all(&tables, &Fits::new(&tables)?)?, Vec::new())
+        Report {
+            profiles: public::all(&tables, &Fits::new(&tables)?)?,
+            lines: Vec::new(),
+            pictures: Vec::new(),
+        }
     };
-    std::fs::create_dir_all(out)
-        .with_context(|| format!("cannot make the folder {}", out.display()))?;
-    for profile in &profiles {
-        write(profile, &out.join(format!("{}.json", profile.name)))?;
+    let peers = out.join("peers");
+    make_folder(&peers)?;
+    for profile in &made.profiles {
+        write(
+            &profile.to_json(),
+            &out.join(format!("{}.json", profile.name)),
+        )?;
     }
-    Ok((profiles, lines))
+    write(&public::peers(&tables)?.to_json(), &peers.join("ncnn.json"))?;
+    Ok(made)
 }
 
 fn print_report(lines: &[Line], out: &mut Out) -> Result<()> {
@@ -124,7 +177,7 @@ fn print_report(lines: &[Line], out: &mut Out) -> Result<()> {
             .map(|l| {
                 json!({"set": l.set, "split": l.split, "bar_percent": l.bars.map(|b| b.0),
                     "want_percent": l.bars.map(|b| b.1), "held_out": l.held,
-                    "coverage": l.coverage, "interval_width": l.width})
+                    "coverage": l.coverage, "interval_width": l.width, "constant_width": l.constant})
             })
             .collect();
         out.json(&json!({"lines": rows}))?;
@@ -151,9 +204,11 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
             ));
         }
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut others) = (Vec::new(), Vec::new());
     for path in &args.measurements {
-        rows.extend(read_rows(path, &args.ops, &rules)?);
+        let (measured, named) = read_rows(path, &args.ops, &rules)?;
+        rows.extend(measured);
+        others.extend(named);
     }
     let files: Vec<String> = args
         .measurements
@@ -208,7 +263,7 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     let profile = if init.is_none() && operators >= MIN_OPERATORS {
         fit_with_operators(about, &rows, prior).map_err(input)?
     } else {
-        fit_own(about, &samples, init, prior).map_err(input)?
+        fit_own(about, &samples, init, prior, &others).map_err(input)?
     };
     for doubt in few::doubts(&profile, &samples, init) {
         out.note(&format!("warning: {doubt}"));
@@ -217,7 +272,11 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
 }
 
 /// Rows of `measure` say of which suite and family they are; others are networks, each a family of its own.
-fn read_rows(path: &Path, ops: &[PathBuf], rules: &FuseRules) -> Result<Vec<Measured>> {
+fn read_rows(
+    path: &Path,
+    ops: &[PathBuf],
+    rules: &FuseRules,
+) -> Result<(Vec<Measured>, Vec<Sample>)> {
     let table = parquet::read(path)?;
     let texts = |name: &str| {
         let column = table.get(name).map(|_| table.texts(name));
@@ -273,5 +332,11 @@ fn read_rows(path: &Path, ops: &[PathBuf], rules: &FuseRules) -> Result<Vec<Meas
             operator: cell(suites).as_deref() == Some("ops"),
         });
     }
-    Ok(samples)
+    // what else the operator tables have, at the batch of most rows
+    let mut batches: Vec<u32> = samples.iter().map(|s| s.sample.batch).collect();
+    batches.sort_unstable();
+    let batch = batches.get(batches.len() / 2).copied().unwrap_or(1);
+    let others = networks.all().into_iter();
+    let others = others.map(|(name, kernels)| own_sample(&name, kernels, batch, 1.0, None));
+    Ok((samples, others.collect()))
 }

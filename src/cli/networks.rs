@@ -125,6 +125,17 @@ impl<'a> Networks<'a> {
         })
     }
 
+    /// All networks of the operator tables, also those that no row names.
+    pub fn all(&self) -> Vec<(String, Arc<[Kernel]>)> {
+        match &self.naming {
+            Naming::Ops { kernels, .. } => {
+                let all = kernels.iter();
+                all.map(|(n, k)| (n.clone(), Arc::clone(k))).collect()
+            }
+            Naming::Files { .. } => Vec::new(),
+        }
+    }
+
     /// The network of one row.
     pub fn get(&mut self, row: usize) -> Result<Network> {
         let table = self.table;

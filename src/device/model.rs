@@ -175,8 +175,8 @@ pub struct DeviceModel {
     rows: [Row; KernelKind::COUNT],
     cache_elems: f64,
     law: Law,
-    /// Signature and factor, by signature.
-    known: Vec<(u64, f64)>,
+    /// Signature, factor and half width of the interval, by signature.
+    known: Vec<(u64, f64, Option<f64>)>,
 }
 
 const LAUNCH: usize = Rates::LAUNCH;
@@ -216,7 +216,9 @@ impl DeviceModel {
         }
         let cache_elems = profile.cache_elems.unwrap_or(f64::INFINITY);
         let known = profile.known.iter();
-        let mut known: Vec<_> = known.map(|k| (k.signature, k.log_ratio.exp())).collect();
+        let mut known: Vec<_> = known
+            .map(|k| (k.signature, k.log_ratio.exp(), k.half_log))
+            .collect();
         known.sort_by_key(|k| k.0);
         Self {
             law: profile.law,
@@ -368,7 +370,8 @@ impl DeviceModel {
             let factor = (log + widen).exp();
             (middle / factor, middle * factor)
         };
-        let (low, high) = band(total, interval.latency_log);
+        let half = self.known_half(kernels).unwrap_or(interval.latency_log);
+        let (low, high) = band(total, half);
         let energy_log = interval.energy_log.unwrap_or(interval.latency_log);
         let energy = fast.energy.map(|e| band(e.0, energy_log));
         Ok(Prediction {
@@ -443,6 +446,15 @@ impl DeviceModel {
     fn wait(&self, busy: f64, issued: f64) -> f64 {
         let host = self.profile.host_constant_s.map_or(0.0, |c| issued + c);
         (host - busy - self.profile.latency_constant_s).max(0.0)
+    }
+
+    fn known_half(&self, kernels: &[Kernel]) -> Option<f64> {
+        if self.known.iter().all(|k| k.2.is_none()) {
+            return None;
+        }
+        let signature = signature(kernels);
+        let at = self.known.binary_search_by_key(&signature, |k| k.0);
+        at.ok().and_then(|i| self.known.get(i)).and_then(|k| k.2)
     }
 
     /// What the prediction of these kernels is multiplied with because they were measured themselves; 1 for others.

@@ -68,6 +68,9 @@ pub struct Known {
     pub signature: u64,
     /// Natural logarithm of its time over what the rates make of it, drawn towards 0 as far as the measurement is in doubt.
     pub log_ratio: f64,
+    /// Half width of its own interval, a natural logarithm; left out where the profile's holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub half_log: Option<f64>,
 }
 
 /// Where a profile comes from.
@@ -340,6 +343,7 @@ impl Profile {
         for known in &self.known {
             // of either sign, but a factor of e^10 is no correction
             number("known.log_ratio", 10.0 - known.log_ratio.abs())?;
+            number("known.half_log", known.half_log.unwrap_or(0.0))?;
         }
         for (kind, rates) in &self.kernels {
             if self.energy_constant_j.is_some() && rates.energy_j.is_none() {

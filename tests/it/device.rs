@@ -307,7 +307,7 @@ fn wrong_units_are_pointed_out() {
     };
     let fit = |samples: &[Sample]| {
         let about = calibrate::nasbench::about(&calibrate::nasbench::RUNTIMES[1]);
-        let profile = calibrate::fit_own(about, samples, Some(&init), priors::onnx()).unwrap();
+        let profile = calibrate::fit_own(about, samples, Some(&init), priors::onnx(), &[]).unwrap();
         let doubts = calibrate::few::doubts(&profile, samples, Some(&init));
         (profile, doubts)
     };
@@ -422,6 +422,7 @@ fn errors_are_of_the_right_size() {
 mod refit {
     use blocksmith::analysis::parquet;
     use blocksmith::calibrate::public::{Tables, fit_all};
+    use blocksmith::calibrate::{peers, public};
     use blocksmith::device::BUILT_IN;
     use std::path::PathBuf;
 
@@ -439,15 +440,22 @@ mod refit {
             return;
         }
         let read = |name: &str| parquet::read(&folder.join(format!("{name}.parquet")));
-        let profiles = fit_all(&Tables::read(read).unwrap()).unwrap();
+        let tables = Tables::read(read).unwrap();
+        let profiles = fit_all(&tables).unwrap();
+        let shared = public::peers(&tables).unwrap().to_json();
         let out = concat!(env!("CARGO_MANIFEST_DIR"), "/results/devices");
         if std::env::var_os("BLOCKSMITH_BLESS").is_some() {
             for profile in &profiles {
                 let path = format!("{out}/{}.json", profile.name);
                 std::fs::write(path, profile.to_json()).unwrap();
             }
+            std::fs::write(format!("{out}/peers/ncnn.json"), shared).unwrap();
             return;
         }
+        assert!(
+            shared == peers::BUILT_IN,
+            "what boards share differs from the refit"
+        );
         assert_eq!(profiles.len(), BUILT_IN.len());
         for (profile, shipped) in profiles.iter().zip(BUILT_IN) {
             assert_eq!(profile.name, shipped.name);
