@@ -363,8 +363,14 @@ pub fn tables_of(
         });
     }
     let mut tables: Vec<BoardTable> = tables.into_values().collect();
-    tables.retain(|t| t.samples.len() >= MIN_NETWORKS && t.date.as_str() >= SINCE);
+    tables.retain(|t| t.samples.len() >= MIN_NETWORKS);
     Ok(tables)
+}
+
+/// The tables that timed the networks as they are now.
+pub fn recent(tables: &[BoardTable]) -> Vec<BoardTable> {
+    let recent = tables.iter().filter(|t| t.date.as_str() >= SINCE);
+    recent.cloned().collect()
 }
 
 /// All tables, and what was fitted to them.

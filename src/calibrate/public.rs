@@ -90,7 +90,7 @@ impl Fits {
 /// Where a table is not what it should be.
 pub fn peers(tables: &Tables) -> Result<Peers, CalibrateError> {
     let tables = arm::tables(&tables.ncnn_arm, &tables.ncnn_graphs)?;
-    Ok(peers::shipped(&tables))
+    Ok(peers::shipped(&arm::recent(&tables)))
 }
 
 /// All shipped profiles, in the order of [`BUILT_IN`](crate::device::BUILT_IN).

@@ -264,12 +264,19 @@ fn a_known_network_costs_what_was_measured() {
         network: "two".into(),
         signature: signature(&kernels),
         log_ratio: 3f64.ln(),
+        half_log: Some(2.0 * profile.interval.latency_log),
     });
+    let half = profile.interval.latency_log;
     let model = DeviceModel::new(Profile::parse(&profile.to_json(), "x").unwrap());
     let turned = [kernels[1], kernels[0]];
     let known = model.predict(&turned, 1).unwrap();
     assert!((known.latency.0 / plain.latency.0 - 3.0).abs() < 1e-9);
     assert_eq!(known.energy, plain.energy);
+    // its own interval, widened by as much as the profile's would be
+    profile.known.iter_mut().for_each(|k| k.half_log = None);
+    let bare = DeviceModel::new(profile).predict(&turned, 1).unwrap();
+    let width = |p: &blocksmith::device::Prediction| (p.latency_hi.0 / p.latency.0).ln();
+    assert!((width(&known) - width(&bare) - half).abs() < 1e-9);
     let fast = model.predict_fast(&turned, 1).unwrap();
     assert_eq!(fast.latency.0.to_bits(), known.latency.0.to_bits());
     let classes: f64 = known
