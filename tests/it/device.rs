@@ -428,8 +428,8 @@ fn errors_are_of_the_right_size() {
 #[cfg(feature = "analysis")]
 mod refit {
     use blocksmith::analysis::parquet;
-    use blocksmith::calibrate::public::{Tables, fit_all};
-    use blocksmith::calibrate::{peers, public};
+    use blocksmith::calibrate::peers;
+    use blocksmith::calibrate::public::{self, Fits, Tables};
     use blocksmith::device::BUILT_IN;
     use std::path::PathBuf;
 
@@ -448,7 +448,7 @@ mod refit {
         }
         let read = |name: &str| parquet::read(&folder.join(format!("{name}.parquet")));
         let tables = Tables::read(read).unwrap();
-        let profiles = fit_all(&tables).unwrap();
+        let profiles = public::all(&tables, &Fits::new(&tables).unwrap()).unwrap();
         let shared = public::peers(&tables).unwrap().to_json();
         let out = concat!(env!("CARGO_MANIFEST_DIR"), "/results/devices");
         if std::env::var_os("BLOCKSMITH_BLESS").is_some() {
