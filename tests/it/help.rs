@@ -236,7 +236,7 @@ fn a_gpu_is_placed_beside_a_known_one() {
         provenance: Provenance::default(),
     };
     let runtime = blocksmith::calibrate::priors::cpu();
-    let profile: Profile = few::fit_own(about, &shots, Some(&known), runtime).unwrap();
+    let profile: Profile = few::fit_own(about, &shots, Some(&known), runtime, &[]).unwrap();
     assert!(profile.host_constant_s.is_some());
     assert_eq!(
         profile.kernels.keys().collect::<Vec<_>>(),
