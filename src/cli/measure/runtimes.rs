@@ -108,7 +108,7 @@ fn onnxruntime(args: &Args) -> Result<Chosen> {
         return refuse("takes --form eager or folded; frozen is a form of TorchScript");
     }
     if args.memory_format == Some(LayoutArg::Nhwc) {
-        return refuse("is given feature maps as nchw, and chooses its own layout inside");
+        return refuse("takes --memory-format nchw, and chooses its own layout inside");
     }
     // it spins or it does not; how long is its own affair
     let spin = args.spin.0 != Some(0);
