@@ -269,7 +269,7 @@ fn random_graphs_compute_what_the_loops_compute() {
     let mut folds = 0;
     while cases.names.len() < 400 {
         let numbers = random::tape().new_tree(&mut runner).unwrap().current();
-        let graph = random::graph(&numbers, numbers.len() % 2 == 0);
+        let graph = random::graph(&numbers, numbers.len().is_multiple_of(2));
         let shapes = graph.nodes().iter().filter_map(|node| match node.op {
             Op::Input { shape, .. } => Some(shape),
             _ => None,
