@@ -61,13 +61,16 @@ pub struct Setting {
     pub seeds: u64,
 }
 
+/// Identity, what the search knows, and the truth (accuracy, two costs).
+type Told = (Fingerprint, Box<[f64]>, [f64; 3]);
+
 /// The cells as a space.
 pub struct Bench {
     program: Program,
     devices: Vec<DeviceModel>,
     problem: Problem,
-    /// By the key of an assignment: identity, what the search knows, and the truth (accuracy, two costs).
-    cells: HashMap<u128, (Fingerprint, Box<[f64]>, [f64; 3])>,
+    /// By the key of an assignment.
+    cells: HashMap<u128, Told>,
     /// Ideal and nadir of the useful part of the front, and its volume.
     low: [f64; 3],
     high: [f64; 3],
