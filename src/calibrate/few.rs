@@ -4,7 +4,7 @@
 //! With one, the new device is placed beside it: every rate is that of the known device times the ratio of speeds, and moves
 //! away only as far as the measurements push. Where many profiles of the same runtime ship, the new device is placed in the
 //! middle of all of them instead, and may differ from it the way they differ from each other. Networks that known devices
-//! measured themselves need no rates: on boards they follow from what [`peers`] says, beside one known device from what
+//! measured themselves need no rates: on boards they follow from what [`peers`](super::peers) says, beside one known device from what
 //! [`beside`] says.
 
 use super::arm::TRUST;

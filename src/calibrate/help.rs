@@ -2,7 +2,7 @@
 //!
 //! Three spaces were measured: NAS-Bench-201, FBNet in its CIFAR form and the networks inside a once-for-all MobileNetV3.
 //! All three ship as documents; here an encoding of the tables becomes an assignment of them. The rates come from
-//! [`hosted`].
+//! [`hosted`](super::hosted).
 
 use super::error::CalibrateError;
 use super::nasbench;

@@ -1,4 +1,4 @@
-//! Profiles of phones and Xeons from the HELP tables: batch 1, fitted device by device as the Pi's runtimes are ([`fit`]).
+//! Profiles of phones and Xeons from the HELP tables: batch 1, fitted device by device as the Pi's runtimes are ([`fit`](mod@super::fit)).
 //!
 //! Sums of tabulated blocks help to fit the kinds that only they have and are never tested on; times in whole milliseconds
 //! are fitted and tested as they are.

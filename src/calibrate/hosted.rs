@@ -2,7 +2,7 @@
 //!
 //! PyTorch issues launches one by one while the GPU works them off: a run takes as long as the slower of the two. So at
 //! batch 1 the time is that of issuing, whatever the kernels do, and at batch 64 that of the kernels. Both sides are linear in
-//! what [`joint`](super::joint) calls columns, and their logarithms are fitted: what is common to all devices, each device's
+//! what [`joint`] calls columns, and their logarithms are fitted: what is common to all devices, each device's
 //! two speeds, and a little of its own.
 //!
 //! Invariant: the kernels' side of a row and the issuing side never share a column.

@@ -125,7 +125,7 @@ const SPEED: f64 = 100.0;
 
 const ROUNDS: usize = 40;
 
-/// The networks of the tables and the tables as [`fit`] takes them.
+/// The networks of the tables and the tables as `fit` takes them.
 pub fn boards_of(tables: &[BoardTable]) -> (Vec<Peer>, Vec<Board>) {
     let mut peers: BTreeMap<&str, Peer> = BTreeMap::new();
     for sample in tables.iter().flat_map(|t| &t.samples) {

@@ -1,4 +1,4 @@
-//! Profiles of the GPUs of the HELP tables ([`help`]), all fitted at once by [`hosted`].
+//! Profiles of the GPUs of the HELP tables ([`help`]), all fitted at once by [`hosted`](super::hosted).
 //!
 //! Five GPUs and up to three spaces at three batches. Of each space some networks are fitted, the same on all GPUs and
 //! batches, and all others are test rows; so is, in turn, each space as a whole.

@@ -5,7 +5,7 @@
 //! choice is taken to come out as expected, so that the next one looks elsewhere.
 //!
 //! # Source
-//! Expected hypervolume improvement with a Gaussian process: see [`gain`] and [`gp`]; batches by "kriging believer":
+//! Expected hypervolume improvement with a Gaussian process: see `gain` and `gp`; batches by "kriging believer":
 //! Ginsbourger, Le Riche, Carraro, "Kriging is well-suited to parallelize optimization" (2010).
 
 mod dense;
