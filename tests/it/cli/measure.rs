@@ -136,7 +136,10 @@ fn what_makes_no_sense_is_refused() {
     told(&[], 2, "nothing to measure");
     told(&[space], 3, "1 decision is open: w");
     told(&[SLIM, "--affinity", "0,x"], 2, "\"x\" is no processor");
-    told(&[SLIM, "--seconds", "0"], 2, "above 0");
+    let out = folder.path().join("m.parquet");
+    let out = out.to_str().unwrap();
+    let (code, _, stderr) = run(&["measure", SLIM, "--seconds", "0", "--out", out]);
+    assert!(code == 2 && stderr.contains("above 0"), "{code}: {stderr}");
     told(&[SLIM, "--device", "cuda:9"], 1, "cuda:9");
 }
 
