@@ -1,6 +1,6 @@
 """Optuna's and pymoo's NSGA-II on the networks of `cargo bench --bench nasbench`: evaluations to a share of the hypervolume.
 
-    python benches/nasbench/peers.py CELLS.csv [--seeds 20] [--budget 2000]
+    python benches/nasbench/peers.py CELLS.csv [--seeds 20] [--budget 1200]
 
 CELLS.csv is what the benchmark writes with `--cells`: network, accuracy, two costs, one row a cell. A cell that is not in it
 is no evaluation: to Optuna it is a pruned trial, to pymoo one that breaks a constraint. A network that was asked about

@@ -199,49 +199,85 @@ pub fn board_profile(
     known: &[bool],
 ) -> Result<Profile, CalibrateError> {
     let number = table_of(boards, board)?;
-    let table = &boards.tables[number];
-    let (held_out, width) = boards.table_errors(number);
-    let fitted = Fitted::of(
-        &table.samples,
-        boards.rates(number),
-        boards.seen(number),
-        held_out,
-        width,
-    );
-    let mut kinds = fitted.kinds();
-    // the joint fit has rates for kinds that this board's networks lack
-    let carried = fitted.carried(known, "the same rates on all Arm boards of the table");
-    for (kind, profile) in carried {
-        kinds.entry(kind).or_insert(profile);
-    }
-    transfer::fill_siblings(&mut kinds);
-    let about = About {
+    let of = OfNcnn {
         name: board.profile,
         hardware: board.hardware,
         runtime: "ncnn",
         threads: u32::try_from(board.threads).unwrap_or(1),
         precision: board.precision,
-        rules: FuseRules::ncnn(),
-        law: Law::NCNN,
-        cache_elems: None,
-        provenance: Provenance {
-            data: "ncnn_arm, ncnn_graphs".to_owned(),
-            origin: "Tencent/ncnn benchmark page".to_owned(),
-            licence: "BSD-3-Clause".to_owned(),
-            date: Some(table.date.clone()),
-            notes: vec![
-                "best of the printed loops; no energy".to_owned(),
-                format!(
-                    "fitted together with {} other tables of Arm CPUs",
-                    boards.tables.len() - 1
-                ),
-            ],
-            ..counts(&fitted)
-        },
+        carried_from: "the same rates on all Arm boards of the table",
+        others: "other tables of Arm CPUs",
+        held_out: arm::LEFT_OUT_METHOD,
     };
-    let mut profile = about.profile(&fitted, kinds);
-    profile.known = boards.known(number);
-    Ok(profile)
+    Ok(of.profile(boards, number, known))
+}
+
+/// What differs between profiles that are fitted to tables of ncnn's benchmark.
+pub struct OfNcnn {
+    /// The profile.
+    pub name: &'static str,
+    /// The hardware.
+    pub hardware: &'static str,
+    /// What runs the network.
+    pub runtime: &'static str,
+    /// Threads.
+    pub threads: u32,
+    /// Number format.
+    pub precision: &'static str,
+    /// Where rates of kinds come from that the table's own networks lack.
+    pub carried_from: &'static str,
+    /// What it was fitted together with.
+    pub others: &'static str,
+    /// What is held out to judge it.
+    pub held_out: &'static str,
+}
+
+impl OfNcnn {
+    /// The profile of one of the tables that were fitted together; `known` are the kinds that any of them has.
+    pub fn profile(&self, boards: &arm::Boards, number: usize, known: &[bool]) -> Profile {
+        let table = &boards.tables[number];
+        let (mut held_out, width) = boards.table_errors(number);
+        held_out.method = self.held_out.to_owned();
+        let fitted = Fitted::of(
+            &table.samples,
+            boards.rates(number),
+            boards.seen(number),
+            held_out,
+            width,
+        );
+        let mut kinds = fitted.kinds();
+        // the joint fit has rates for kinds that this table's networks lack
+        kinds.extend(fitted.carried(known, self.carried_from));
+        transfer::fill_siblings(&mut kinds);
+        let about = About {
+            name: self.name,
+            hardware: self.hardware,
+            runtime: self.runtime,
+            threads: self.threads,
+            precision: self.precision,
+            rules: FuseRules::ncnn(),
+            law: Law::NCNN,
+            cache_elems: None,
+            provenance: Provenance {
+                data: "ncnn_arm, ncnn_graphs".to_owned(),
+                origin: "Tencent/ncnn benchmark page".to_owned(),
+                licence: "BSD-3-Clause".to_owned(),
+                date: Some(table.date.clone()),
+                notes: vec![
+                    "best of the printed loops; no energy".to_owned(),
+                    format!(
+                        "fitted together with {} {}",
+                        boards.tables.len() - 1,
+                        self.others
+                    ),
+                ],
+                ..counts(&fitted)
+            },
+        };
+        let mut profile = about.profile(&fitted, kinds);
+        profile.known = boards.known(number);
+        profile
+    }
 }
 
 fn gpu_profile(gpus: &gpu::Gpus, gpu: &gpu::Gpu) -> Result<Profile, CalibrateError> {

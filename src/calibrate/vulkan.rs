@@ -3,12 +3,9 @@
 
 use super::arm::{self, Boards};
 use super::error::CalibrateError;
-use super::fit::Fitted;
-use super::public::{About, counts};
-use super::transfer;
+use super::public::OfNcnn;
 use crate::base::table::Table;
-use crate::device::{Law, Profile, Provenance};
-use crate::fuse::FuseRules;
+use crate::device::Profile;
 
 /// A GPU that becomes a profile.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -96,42 +93,17 @@ pub fn find(boards: &Boards, gpu: &Gpu) -> Option<usize> {
 
 /// The profile of a GPU's table.
 pub fn profile(boards: &Boards, gpu: &Gpu, number: usize) -> Profile {
-    let table = &boards.tables[number];
-    let (mut held_out, width) = boards.table_errors(number);
-    held_out.method = METHOD.to_owned();
-    let rates = boards.rates(number);
-    let fitted = Fitted::of(&table.samples, rates, boards.seen(number), held_out, width);
-    let mut kinds = fitted.kinds();
-    let known = arm::kinds_known(&boards.tables);
-    kinds.extend(fitted.carried(&known, "the same rates on all Vulkan GPUs of the tables"));
-    transfer::fill_siblings(&mut kinds);
-    let about = About {
+    let of = OfNcnn {
         name: gpu.profile,
         hardware: gpu.hardware,
         runtime: "ncnn, Vulkan",
         threads: 0,
         precision: "fp16",
-        rules: FuseRules::ncnn(),
-        law: Law::NCNN,
-        cache_elems: None,
-        provenance: Provenance {
-            data: "ncnn_arm, ncnn_graphs".to_owned(),
-            origin: "Tencent/ncnn benchmark page".to_owned(),
-            licence: "BSD-3-Clause".to_owned(),
-            date: Some(table.date.clone()),
-            notes: vec![
-                "best of the printed loops; no energy".to_owned(),
-                format!(
-                    "fitted together with {} other Vulkan tables",
-                    boards.tables.len() - 1
-                ),
-            ],
-            ..counts(&fitted)
-        },
+        carried_from: "the same rates on all Vulkan GPUs of the tables",
+        others: "other Vulkan tables",
+        held_out: METHOD,
     };
-    let mut profile = about.profile(&fitted, kinds);
-    profile.known = boards.known(number);
-    profile
+    of.profile(boards, number, &arm::kinds_known(&boards.tables))
 }
 
 /// What is held out.

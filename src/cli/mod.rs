@@ -7,6 +7,9 @@ mod calibrate;
 mod check;
 mod completions;
 mod devices;
+#[cfg(any(feature = "analysis", feature = "torch", feature = "onnxruntime"))]
+mod documents;
+mod draws;
 mod export;
 mod failure;
 mod files;

@@ -1,18 +1,18 @@
 //! How the rows of a table name networks: by `arch`, by `space` and `choices`, or by `network` in an operator table.
 
+use super::documents::Documents;
 use super::failure::{Failure, Result};
-use super::files::load;
+use super::files::Loaded;
 use crate::analysis::parquet;
 use crate::base::diag::nearest;
 use crate::base::table::Table;
-use crate::blocks::{Names, Program};
+use crate::blocks::Names;
 use crate::calibrate::ops;
 use crate::fuse::{FuseRules, Kernel, fuse};
-use crate::space::Space;
 use anyhow::anyhow;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 type Texts<'a> = &'a [Option<String>];
@@ -25,7 +25,7 @@ pub struct Networks<'a> {
     batches: Option<Cow<'a, [Option<i64>]>>,
     batch: u32,
     rules: &'a FuseRules,
-    documents: HashMap<String, (Space, Program)>,
+    documents: Documents,
 }
 
 enum Naming<'a> {
@@ -121,7 +121,7 @@ impl<'a> Networks<'a> {
             batches: wholes("batch")?,
             batch,
             rules,
-            documents: HashMap::new(),
+            documents: Documents::default(),
         })
     }
 
@@ -176,14 +176,7 @@ impl<'a> Networks<'a> {
                 (None, None) => return Err(empty("arch")),
             },
         };
-        if !self.documents.contains_key(file) {
-            let loaded = load(Path::new(file), &[])?;
-            self.documents
-                .insert(file.to_owned(), (loaded.space, loaded.program));
-        }
-        let Some((space, program)) = self.documents.get(file) else {
-            return Err(empty("space"));
-        };
+        let Loaded { space, program, .. } = self.documents.get(file)?;
         let invalid = |d| Failure::invalid(&format!("{file}, row {row} of {}", table.name()), d);
         let json = serde_json::from_str(choices.unwrap_or("{}")).map_err(|e| {
             let expected = format!("a JSON object of decisions ({e})");

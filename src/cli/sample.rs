@@ -1,16 +1,14 @@
 //! `sample`: distinct archs of a space.
 
+use super::draws::distinct;
 use super::failure::{Exit, Failure, Result};
 use super::files::load;
 use super::out::Out;
 use super::progress::bar;
 use crate::base::file::write_atomically;
-use crate::base::rng::stream;
-use crate::blocks::Names;
 use anyhow::Context;
 use clap::builder::RangedU64ValueParser;
 use serde_json::json;
-use std::collections::HashSet;
 use std::io::Write;
 use std::path::PathBuf;
 
@@ -37,9 +35,6 @@ fn at_least_one() -> RangedU64ValueParser<usize> {
     RangedU64ValueParser::new().range(1..)
 }
 
-/// Draws in a row that bring nothing new before the space is taken to be exhausted.
-const MAX_MISSES: usize = 2000;
-
 pub fn run(args: &Args, out: &mut Out) -> Result {
     let loaded = load(&args.space, &args.sets)?;
     std::fs::create_dir_all(&args.out)
@@ -47,46 +42,31 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let invalid = |d| Failure::invalid(&loaded.file, loaded.space.locate(d));
     let progress = bar(out, args.count as u64, "sampling");
     let width = args.count.saturating_sub(1).to_string().len().max(4);
-    let (mut seen, mut misses, mut draw) = (HashSet::new(), 0, 0);
     let mut written = Vec::new();
-    while written.len() < args.count && misses < MAX_MISSES {
-        let mut rng = stream(args.seed, "sample", draw);
-        draw += 1;
-        let assignment = loaded
-            .space
-            .sample(&mut rng)
-            .map_err(|e| Failure::Infeasible(e.diagnostic().render(Some(&loaded.file))))?;
-        let graph = loaded
-            .program
-            .lower(&assignment, Names::Off)
-            .map_err(invalid)?;
-        let fingerprint = graph.fingerprint();
-        if !seen.insert(fingerprint) {
-            misses += 1;
-            continue;
-        }
-        misses = 0;
-        let arch = loaded.space.bind(&assignment).map_err(invalid)?;
-        let path = args.out.join(format!(
-            "{}_{:0width$}.json",
-            file_name(loaded.space.name()),
-            written.len()
-        ));
-        write_atomically(&path, |file| file.write_all(arch.to_text().as_bytes()))?;
-        written.push(json!({
-            "file": path.display().to_string(),
-            "fingerprint": fingerprint,
-            "assignment": loaded.space.assignment_to_json(&assignment),
-        }));
-        progress.inc(1);
-    }
+    distinct(
+        &loaded,
+        args.count,
+        args.seed,
+        out,
+        |assignment, fingerprint| {
+            let arch = loaded.space.bind(assignment).map_err(invalid)?;
+            let path = args.out.join(format!(
+                "{}_{:0width$}.json",
+                file_name(loaded.space.name()),
+                written.len()
+            ));
+            write_atomically(&path, |file| file.write_all(arch.to_text().as_bytes()))?;
+            written.push(json!({
+                "file": path.display().to_string(),
+                "fingerprint": fingerprint,
+                "assignment": loaded.space.assignment_to_json(assignment),
+            }));
+            progress.inc(1);
+            Ok(())
+        },
+    )?;
     progress.finish_and_clear();
     let found = written.len();
-    if found < args.count {
-        out.note(&format!(
-            "note: {found} distinct networks found, {MAX_MISSES} further draws brought nothing new"
-        ));
-    }
     if out.is_json() {
         out.json(
             &json!({"space": loaded.file, "seed": args.seed, "count": found, "archs": written}),

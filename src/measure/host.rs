@@ -179,7 +179,7 @@ pub fn timed<T>(alone: bool, work: impl FnOnce() -> T) -> (T, Timed) {
 }
 
 /// Times that this process lost the processor to another, all threads together. Always 0 where the system does not count.
-pub fn switches() -> u64 {
+fn switches() -> u64 {
     #[cfg(target_os = "linux")]
     {
         use nix::sys::resource::{UsageWho, getrusage};
@@ -195,7 +195,7 @@ pub fn switches() -> u64 {
 }
 
 /// Processor time of this process, all threads together; `None` where the system does not tell.
-pub fn processor_s() -> Option<f64> {
+fn processor_s() -> Option<f64> {
     #[cfg(target_os = "linux")]
     {
         use nix::time::{ClockId, clock_gettime};

@@ -1,12 +1,11 @@
 //! Nets on libtorch.
 
-use super::host::{processor_s, switches};
+use super::host::timed;
 use super::runtime::{Form, Loaded, MemoryFormat, Precision, Runtime, RuntimeError};
 use super::window::{Sampling, Timed, WindowOptions, sample};
 use crate::ir::{Graph, Shape};
 use crate::torch::{Device, Frozen, Net, Tensor, TorchError, libtorch_version};
 use rand_distr::{Distribution, StandardNormal};
-use std::time::Instant;
 use tch::Kind;
 
 /// How libtorch runs nets.
@@ -129,22 +128,16 @@ impl Prepared {
             }
         };
         wait();
-        let before = switches();
-        let had_s = self.alone.then(processor_s).flatten();
-        let start = Instant::now();
-        let outputs = match &self.runs {
-            Runs::Net(net) => net.forward(&self.inputs)?,
-            Runs::Frozen(module) => module.forward(&self.inputs)?,
-        };
-        wait();
-        let mut seconds = start.elapsed().as_secs_f64();
-        let disturbed = switches() != before;
-        // one thread that lost the processor meanwhile: the time that it had it is nearer to what it takes undisturbed
-        if let (true, Some(had_s), Some(has_s)) = (disturbed, had_s, processor_s()) {
-            seconds = seconds.min(has_s - had_s);
-        }
-        drop(outputs);
-        Ok(Timed { seconds, disturbed })
+        let (outputs, timed) = timed(self.alone, || {
+            let outputs = match &self.runs {
+                Runs::Net(net) => net.forward(&self.inputs),
+                Runs::Frozen(module) => module.forward(&self.inputs),
+            };
+            wait();
+            outputs
+        });
+        outputs?;
+        Ok(timed)
     }
 }
 

@@ -26,6 +26,7 @@ mod oracle;
 mod over;
 mod parts;
 mod props;
+mod python;
 mod random;
 mod registry;
 mod schema;

@@ -7,41 +7,13 @@ mod networks;
 #[path = "onnx/ops.rs"]
 mod ops;
 
+use crate::python::{call, names_by_order, op, python, repo};
 use blocksmith::emit::onnx::{Batch, Options, model};
 use blocksmith::ir::params::Role;
 use blocksmith::ir::{Graph, GraphBuilder, Op, Shape, ValueId};
 use blocksmith::weights::{Values, Weights, fold};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-fn repo(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// A Python that has these packages, or a line that says it is missing.
-fn python(packages: &str) -> Option<String> {
-    let python = std::env::var("BLOCKSMITH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = Command::new(&python)
-        .args(["-c", &format!("import {packages}")])
-        .output();
-    if probe.is_ok_and(|o| o.status.success()) {
-        return Some(python);
-    }
-    println!("SKIPPED: {python} lacks one of {packages} (BLOCKSMITH_PYTHON names another)");
-    None
-}
-
-fn call(python: &str, script: &str, args: &[&str]) -> String {
-    let out = Command::new(python)
-        .arg(repo("tests/python").join(script))
-        .args(args)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{script} {args:?}: {text}");
-    String::from_utf8(out.stdout).unwrap()
-}
+use std::path::Path;
 
 /// Models to be run, in a folder.
 struct Cases {

@@ -7,7 +7,8 @@ use blocksmith::device::{DeviceModel, Law, signature};
 use blocksmith::fuse::{Kernel, KernelKind, Window, fuse};
 use blocksmith::ir::Shape;
 
-const NUMBERS: [&str; 17] = [
+/// The columns of operator tables that hold whole numbers.
+pub const NUMBERS: [&str; 17] = [
     "kh",
     "kw",
     "sh",

@@ -1,55 +1,44 @@
 //! The nets that a command line asks for.
 
 use super::Args;
-use crate::base::rng::stream;
-use crate::blocks::{Names, Program};
+use crate::blocks::Names;
+use crate::cli::documents::Documents;
+use crate::cli::draws::distinct;
 use crate::cli::failure::{Failure, Result};
-use crate::cli::files::{Loaded, load, read, read_text, the_only};
+use crate::cli::files::{Loaded, load, read_text, the_only};
+use crate::cli::out::Out;
 use crate::cost::Counts;
 use crate::ir::Graph;
 use crate::measure::{Item, suite};
-use crate::space::{Assignment, Space};
+use crate::space::Assignment;
 use anyhow::anyhow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::path::Path;
 
-/// Documents by path, read once.
-#[derive(Default)]
-pub struct Documents(HashMap<String, (Space, Program)>);
-
-impl Documents {
-    /// The graph of an item, with names.
-    pub fn graph(&mut self, item: &Item) -> Result<Graph> {
-        let file = item.arch.as_deref().or(item.space.as_deref());
-        let file = file.ok_or_else(|| Failure::Other(anyhow!("a net without a file")))?;
-        if !self.0.contains_key(file) {
-            let loaded = read(Path::new(file))?;
-            self.0
-                .insert(file.to_owned(), (loaded.space, loaded.program));
+/// The graph of an item, with names.
+pub fn graph(item: &Item, documents: &mut Documents) -> Result<Graph> {
+    let file = item.arch.as_deref().or(item.space.as_deref());
+    let file = file.ok_or_else(|| Failure::Other(anyhow!("a net without a file")))?;
+    let Loaded { space, program, .. } = documents.get(file)?;
+    let invalid = |d| Failure::invalid(&format!("{file}, {}", item.name), d);
+    let assignment = match &item.choices {
+        None => Assignment::empty(),
+        Some(text) => {
+            let json = serde_json::from_str(text)?;
+            space.assignment_from_json(&json).map_err(invalid)?
         }
-        let Some((space, program)) = self.0.get(file) else {
-            return Err(Failure::Other(anyhow!("{file} is gone")));
-        };
-        let invalid = |d| Failure::invalid(&format!("{file}, {}", item.name), d);
-        let assignment = match &item.choices {
-            None => Assignment::empty(),
-            Some(text) => {
-                let json = serde_json::from_str(text)?;
-                space.assignment_from_json(&json).map_err(invalid)?
-            }
-        };
-        program.lower(&assignment, Names::On).map_err(invalid)
-    }
+    };
+    program.lower(&assignment, Names::On).map_err(invalid)
 }
 
 /// All nets, in the order of the command line.
-pub fn items(args: &Args, documents: &mut Documents) -> Result<Vec<Item>> {
+pub fn items(args: &Args, documents: &mut Documents, out: &Out) -> Result<Vec<Item>> {
     let mut items = Vec::new();
     for file in &args.files {
         items.push(one(file, &args.sets)?);
     }
     for space in &args.space {
-        items.extend(samples(space, args)?);
+        items.extend(samples(space, args, out)?);
     }
     for name in &args.suite {
         let folder = |inner: &str| args.spaces.join(inner).display().to_string();
@@ -100,36 +89,20 @@ fn family(file: &str) -> String {
     stem.map_or_else(|| file.to_owned(), |s| s.to_string_lossy().into_owned())
 }
 
-/// Distinct draws, as `sample` makes them.
-fn samples(path: &Path, args: &Args) -> Result<Vec<Item>> {
-    const MAX_MISSES: usize = 2000;
-    let loaded: Loaded = load(path, &args.sets)?;
-    let (mut seen, mut misses, mut draw) = (HashSet::new(), 0, 0);
+/// The networks that `sample` writes for the same seed.
+fn samples(path: &Path, args: &Args, out: &Out) -> Result<Vec<Item>> {
+    let loaded = load(path, &args.sets)?;
     let mut items = Vec::new();
-    while items.len() < args.count && misses < MAX_MISSES {
-        let mut rng = stream(args.seed, "sample", draw);
-        draw += 1;
-        let assignment = loaded
-            .space
-            .sample(&mut rng)
-            .map_err(|e| Failure::Infeasible(e.diagnostic().render(Some(&loaded.file))))?;
-        let graph = loaded
-            .program
-            .lower(&assignment, Names::Off)
-            .map_err(|d| Failure::invalid(&loaded.file, loaded.space.locate(d)))?;
-        if !seen.insert(graph.fingerprint()) {
-            misses += 1;
-            continue;
-        }
-        misses = 0;
+    distinct(&loaded, args.count, args.seed, out, |assignment, _| {
         items.push(Item {
             name: format!("{} {}", loaded.space.name(), items.len()),
             space: Some(loaded.file.clone()),
-            choices: Some(loaded.space.assignment_to_json(&assignment).to_string()),
+            choices: Some(loaded.space.assignment_to_json(assignment).to_string()),
             family: Some(family(&loaded.file)),
             ..Item::default()
         });
-    }
+        Ok(())
+    })?;
     Ok(items)
 }
 
@@ -144,7 +117,7 @@ fn reference(folder: &str, args: &Args, documents: &mut Documents) -> Result<Vec
     let mut problem = None;
     items.retain(|item| {
         let mut small_and_new = || -> Result<bool> {
-            let graph = documents.graph(item)?;
+            let graph = graph(item, documents)?;
             let macs = Counts::of(&graph)?.totals.macs;
             let small = macs as f64 <= args.max_gmacs * 1e9;
             Ok(small && seen.insert(graph.fingerprint()))

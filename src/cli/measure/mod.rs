@@ -5,6 +5,7 @@ mod print;
 mod process;
 mod runtimes;
 
+use super::documents::Documents;
 use super::failure::{Exit, Failure, Result};
 use super::out::Out;
 use super::progress::bar;
@@ -19,7 +20,7 @@ use crate::measure::meter::{self, EnergyMeter, Places};
 use crate::measure::{Context, Plan, Record, RuntimeError, Session, WindowOptions, rows, table};
 use crate::search::journal::{Journal, Start};
 use clap::builder::PossibleValuesParser;
-use items::{Documents, items};
+use items::{graph, items};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -186,7 +187,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     }
     let mut chosen = runtimes::choose(args)?;
     let mut documents = Documents::default();
-    let items = items(args, &mut documents)?;
+    let items = items(args, &mut documents, out)?;
     let places = Places {
         root: args.sysfs_root.clone(),
         nvml: args.nvml_lib.clone(),
@@ -259,9 +260,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             let item = items
                 .get(at)
                 .ok_or_else(|| RuntimeError::new("no such net"))?;
-            documents
-                .graph(item)
-                .map_err(|f| RuntimeError::new(f.text()))
+            graph(item, &mut documents).map_err(|f| RuntimeError::new(f.text()))
         },
         keep: &mut |record| {
             let line = serde_json::to_string(&Line {

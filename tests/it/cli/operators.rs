@@ -1,31 +1,14 @@
 //! `predict --ops` and `calibrate --ops`: networks by operator tables.
 
 use super::{json, run};
+use crate::operators::NUMBERS;
 use blocksmith::analysis::parquet;
 use blocksmith::base::table::{Column, Table};
 use std::path::Path;
 
 /// Convolution, norm and relu at 1, 2, .. times 16 channels, as a tracer would write them.
 fn operators(count: i64) -> Table {
-    let columns = [
-        "kh",
-        "kw",
-        "sh",
-        "sw",
-        "dh",
-        "dw",
-        "groups",
-        "w",
-        "macs",
-        "cin",
-        "hin",
-        "win",
-        "cout",
-        "hout",
-        "wout",
-        "in_elems",
-        "out_elems",
-    ];
+    let columns = NUMBERS;
     let (mut names, mut ops) = (Vec::new(), Vec::new());
     let mut cells: Vec<Vec<Option<i64>>> = vec![Vec::new(); columns.len()];
     for i in 1..=count {

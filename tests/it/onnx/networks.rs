@@ -2,8 +2,8 @@
 
 use super::*;
 use blocksmith::blocks::{Names, load};
-use blocksmith::weights::{Header, NameMap, check};
-use std::collections::{BTreeMap, BTreeSet};
+use blocksmith::weights::{Header, check};
+use std::collections::BTreeSet;
 
 fn index() -> Vec<Value> {
     let text = std::fs::read_to_string(repo("search_spaces/reference/index.json")).unwrap();
@@ -148,23 +148,6 @@ const COMPARED: &[(&str, &str, [u32; 2])] = &[
         [144, 176],
     ),
 ];
-
-/// Our parameter names to theirs: both in the order in which a forward pass uses them, those that it never uses after.
-fn names_by_order(graph: &Graph, order: &Value) -> NameMap {
-    let live = graph.live();
-    let params = graph.parameters();
-    let mut map = BTreeMap::new();
-    for (key, want) in [("live", true), ("dead", false)] {
-        let ours = params.iter().filter(|p| live[p.node.index()] == want);
-        let ours: Vec<&str> = ours.map(|p| p.name.as_str()).collect();
-        let theirs = order[key].as_array().unwrap();
-        assert_eq!(ours.len(), theirs.len());
-        for (ours, theirs) in ours.into_iter().zip(theirs) {
-            map.insert(ours.to_owned(), theirs.as_str().unwrap().to_owned());
-        }
-    }
-    map.into()
-}
 
 #[test]
 fn published_networks_agree_with_pytorch() {

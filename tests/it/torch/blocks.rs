@@ -81,7 +81,9 @@ fn random_blocks_run_and_count_as_libtorch_counts() {
 /// Blocks that PyTorch modules written from the papers stand beside.
 #[test]
 fn blocks_agree_with_pytorch() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, safetensors, numpy") else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     call(
         &python,

@@ -9,11 +9,11 @@ mod published;
 mod variants;
 mod weights;
 
+use crate::python::{call, names_by_order, op, python, repo};
 use crate::{naive, random};
 use blocksmith::ir::ops::{
-    Act, AdaptiveAvgPool, Add, AvgPool, BatchNorm, ChannelConv, Concat, Conv, Dropout, Flatten,
-    Gather, GlobalPool, L2Norm, Linear, LocalResponseNorm, MaxPool, Mul, Pad, PoolKind, Real,
-    Shuffle, Slice, Transpose, Upsample, UpsampleMode,
+    Act, Add, BatchNorm, Concat, Conv, Dropout, Flatten, GlobalPool, Linear, Mul, PoolKind, Real,
+    Shuffle, Slice, Upsample, UpsampleMode,
 };
 use blocksmith::ir::params::Role;
 use blocksmith::ir::{Graph, GraphBuilder, Op, Shape, ValueId};
@@ -23,7 +23,7 @@ use blocksmith::torch::{
 use blocksmith::weights::{NameMap, Problem};
 use proptest::prelude::*;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use tch::Kind;
 
@@ -34,35 +34,6 @@ fn relative_error(got: &Tensor, want: &Tensor) -> f64 {
     let worst = f64::try_from((&got - &want).abs().max()).unwrap();
     let scale = f64::try_from(want.abs().max()).unwrap();
     if worst == 0.0 { 0.0 } else { worst / scale }
-}
-
-fn repo(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
-
-/// A Python that has torch and safetensors, or a line that says it is missing.
-fn python() -> Option<String> {
-    let python = std::env::var("BLOCKSMITH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = Command::new(&python)
-        .args(["-c", "import torch, safetensors, numpy"])
-        .output();
-    if probe.is_ok_and(|o| o.status.success()) {
-        return Some(python);
-    }
-    println!(
-        "SKIPPED: {python} has no torch, safetensors and numpy (BLOCKSMITH_PYTHON names another)"
-    );
-    None
-}
-
-fn call(python: &str, script: &str, args: &[&str]) {
-    let out = Command::new(python)
-        .arg(repo("tests/python").join(script))
-        .args(args)
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{script} {args:?}: {text}");
 }
 
 /// A residual block, a gate, a split and a head: most ways in which values are shared and overwritten.

@@ -13,113 +13,6 @@ fn tensors(json: &Value) -> Vec<Tensor> {
     json.as_array().unwrap().iter().map(tensor).collect()
 }
 
-fn op(json: &Value) -> Op {
-    let int = |key: &str| u32::try_from(json[key].as_u64().unwrap()).unwrap();
-    let flag = |key: &str| json[key].as_bool().unwrap();
-    let real = |key: &str| Real(json[key].as_f64().unwrap());
-    let pair = |key: &str| [0, 1].map(|i| u32::try_from(json[key][i].as_u64().unwrap()).unwrap());
-    let kernel = || (pair("kernel_size"), pair("stride"), pair("padding"));
-    match json["op"].as_str().unwrap() {
-        "conv" => {
-            let (kernel_size, stride, padding) = kernel();
-            Conv {
-                out_channels: int("out_channels"),
-                kernel_size,
-                stride,
-                padding,
-                dilation: pair("dilation"),
-                groups: int("groups"),
-                bias: flag("bias"),
-            }
-            .into()
-        }
-        "max_pool" => {
-            let (kernel_size, stride, padding) = kernel();
-            MaxPool {
-                kernel_size,
-                stride,
-                padding,
-                ceil_mode: flag("ceil_mode"),
-            }
-            .into()
-        }
-        "avg_pool" => {
-            let (kernel_size, stride, padding) = kernel();
-            AvgPool {
-                kernel_size,
-                stride,
-                padding,
-                ceil_mode: flag("ceil_mode"),
-                count_include_pad: flag("count_include_pad"),
-            }
-            .into()
-        }
-        "global_avg_pool" => GlobalPool {
-            kind: PoolKind::Avg,
-        }
-        .into(),
-        "global_max_pool" => GlobalPool {
-            kind: PoolKind::Max,
-        }
-        .into(),
-        "batch_norm" => BatchNorm { eps: real("eps") }.into(),
-        "upsample" => Upsample {
-            size: pair("size"),
-            mode: match json["mode"].as_str().unwrap() {
-                "nearest" => UpsampleMode::Nearest,
-                _ if flag("align_corners") => UpsampleMode::BilinearCorners,
-                _ => UpsampleMode::Bilinear,
-            },
-        }
-        .into(),
-        "linear" => Linear {
-            out_features: int("out_features"),
-            bias: flag("bias"),
-        }
-        .into(),
-        "add" => Add.into(),
-        "mul" => Mul.into(),
-        "concat" => Concat.into(),
-        "slice" => Slice {
-            begin: int("begin"),
-            end: int("end"),
-        }
-        .into(),
-        "shuffle" => Shuffle {
-            groups: int("groups"),
-        }
-        .into(),
-        "transpose" => Transpose.into(),
-        "gather" => Gather {
-            channels: int("channels"),
-        }
-        .into(),
-        "channel_conv" => ChannelConv {
-            kernel_size: int("kernel_size"),
-        }
-        .into(),
-        "pad" => Op::Pad(Pad {
-            channels: [int("front"), int("back")],
-            rows: [int("top"), int("bottom")],
-            columns: [int("left"), int("right")],
-        }),
-        "adaptive_avg_pool" => AdaptiveAvgPool { size: pair("size") }.into(),
-        "local_response_norm" => LocalResponseNorm {
-            size: int("size"),
-            alpha: real("alpha"),
-            beta: real("beta"),
-            k: real("k"),
-        }
-        .into(),
-        "l2_norm" => L2Norm { eps: real("eps") }.into(),
-        "leaky_relu" => Act::LeakyRelu(real("negative_slope")).into(),
-        "flatten" => Flatten.into(),
-        "dropout" => Dropout { p: real("p") }.into(),
-        "zero" => Op::Zero,
-        act => Act::from_name(act).unwrap().into(),
-    }
-}
-
 fn shape_of(x: &Tensor) -> Shape {
     match x.size()[1..].iter().map(|d| *d as u32).collect::<Vec<_>>()[..] {
         [c, h, w] => Shape::Map { c, h, w },
@@ -191,7 +84,9 @@ fn every_op_agrees_with_the_committed_table() {
 
 #[test]
 fn every_op_agrees_with_pytorch_on_larger_maps() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, safetensors, numpy") else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("ops.json");
     let out = file.to_str().unwrap();

@@ -140,28 +140,6 @@ const COMPARED: &[(&str, &str, &[[i64; 2]])] = &[
     (EDGE_NETS, "ESPNetv2_segmentation_s2.0_city", &[[64, 128]]),
 ];
 
-/// Our parameter names to theirs: both in the order in which a forward pass uses them, those that it never uses after.
-fn names_by_order(net: &Net, order: &Value) -> NameMap {
-    let live = net.graph().live();
-    let ours = |want: bool| {
-        let params = net.parameters().iter();
-        params.filter(move |p| live[p.node.0 as usize] == want)
-    };
-    let (runs, dead) = (ours.clone()(true), ours(false));
-    let theirs = ["live", "dead"].map(|key| order[key].as_array().unwrap());
-    let mut map = std::collections::BTreeMap::new();
-    for (ours, theirs) in [
-        (runs.collect::<Vec<_>>(), theirs[0]),
-        (dead.collect(), theirs[1]),
-    ] {
-        assert_eq!(ours.len(), theirs.len());
-        for (ours, theirs) in ours.iter().zip(theirs) {
-            map.insert(ours.name.clone(), theirs.as_str().unwrap().to_owned());
-        }
-    }
-    map.into()
-}
-
 /// Builds the graph, gives it the weights that `reference.py` left in the folder, and compares what it computes with what
 /// the folder says: the largest relative error of the built form. The deployed form may have twice the bound.
 pub(super) fn agreement(graph: &Graph, folder: &Path, what: &str) -> f64 {
@@ -174,7 +152,7 @@ pub(super) fn agreement(graph: &Graph, folder: &Path, what: &str) -> f64 {
         order["params"].as_u64().unwrap(),
         "{what}"
     );
-    let map = names_by_order(&net, &order);
+    let map = names_by_order(net.graph(), &order);
     let (weights, input) = (at("weights"), at("input"));
     run(
         graph,
@@ -220,7 +198,9 @@ pub(super) fn agreement(graph: &Graph, folder: &Path, what: &str) -> f64 {
 
 #[test]
 fn published_networks_agree_with_pytorch() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, safetensors, numpy") else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let compared: Vec<(&str, &str, [i64; 2])> = COMPARED
         .iter()

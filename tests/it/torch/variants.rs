@@ -43,7 +43,9 @@ const COMPARED: &[(&str, &str, &str, &[[i64; 2]])] = &[
 
 #[test]
 fn variants_agree_with_pytorch() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, safetensors, numpy") else {
+        return;
+    };
     let dir = tempfile::tempdir().unwrap();
     let mut worst = 0.0f64;
     for (name, file, set, sizes) in COMPARED {

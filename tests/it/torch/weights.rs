@@ -112,7 +112,9 @@ fn run_program(entry: &Value, [h, w]: [i64; 2], folder: &Path) {
 
 #[test]
 fn published_weights_work_unchanged() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("torch, safetensors, numpy") else {
+        return;
+    };
     let (mut worst, mut equal, mut compared) = (0.0f64, 0, 0);
     for (source, nets) in TAKEN {
         let dir = tempfile::tempdir().unwrap();

@@ -1,6 +1,7 @@
 //! Shipped name maps against our networks, and against the packages themselves.
 
 use super::*;
+use crate::python::{call, python};
 use blocksmith::ir::params::Param;
 use blocksmith::weights::{Header, check};
 use proptest::prelude::*;
@@ -64,24 +65,14 @@ fn shipped_maps_cover_their_networks() {
 /// The state dicts of the packages themselves, tensor by tensor: names and shapes.
 #[test]
 fn shipped_maps_take_the_state_dicts_of_the_packages() {
-    let python = std::env::var("BLOCKSMITH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let probe = std::process::Command::new(&python)
-        .args(["-c", "import torch"])
-        .output();
-    if !probe.is_ok_and(|o| o.status.success()) {
-        println!("SKIPPED: {python} has no torch (BLOCKSMITH_PYTHON names another)");
+    let Some(python) = python("torch") else {
         return;
-    }
-    let out = std::process::Command::new(&python)
-        .arg(root().join("tests/python/names.py"))
-        .arg(root().join("search_spaces/reference/index.json"))
-        .args(SOURCES)
-        .output()
-        .unwrap();
-    let errors = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{errors}");
+    };
+    let index = root().join("search_spaces/reference/index.json");
+    let args = [&[index.to_str().unwrap()][..], &SOURCES].concat();
+    let out = call(&python, "names.py", &args);
     let dicts: BTreeMap<String, BTreeMap<String, (String, Vec<u64>)>> =
-        serde_json::from_slice(&out.stdout).unwrap();
+        serde_json::from_str(&out).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("w.safetensors");
     let (mut fitting, mut wrong) = (0, Vec::new());
