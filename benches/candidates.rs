@@ -89,6 +89,7 @@ fn searched(bencher: Bencher, threads: usize) {
         seed: 1,
         budget: Some(4 * MANY as u64),
         batch: None,
+        until_gain: None,
     };
     let pool = rayon::ThreadPoolBuilder::new()
         .num_threads(threads)
@@ -103,6 +104,7 @@ fn searched(bencher: Bencher, threads: usize) {
             problem: &problem,
             settings,
             evaluator: None,
+            known: None,
             watch: &Silent,
             stop: &AtomicBool::new(false),
         };

@@ -277,6 +277,7 @@ impl Bench {
             seed,
             budget: Some(budget),
             batch: None,
+            until_gain: None,
         };
         let started = Instant::now();
         let outcome = Run {
@@ -284,6 +285,7 @@ impl Bench {
             problem: &self.problem,
             settings,
             evaluator: Some(&mut lookup),
+            known: None,
             watch: &Silent,
             stop: &AtomicBool::new(false),
         }

@@ -2,7 +2,9 @@
 //! no protection against somebody who wants a collision.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::hash::BuildHasherDefault;
 use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 /// The identity of a graph, space or file. Printed as 32 hexadecimal digits.
@@ -91,6 +93,32 @@ impl Hasher {
     /// The fingerprint of all that was fed.
     pub fn finish(&self) -> Fingerprint {
         Fingerprint(self.0.digest128())
+    }
+}
+
+/// A set of numbers that are hashes already; hashing them again would be the longest part of a look-up.
+pub type Keys = HashSet<u128, BuildHasherDefault<AsIs>>;
+
+/// As [`Keys`], with something for each.
+pub type ByKey<T> = HashMap<u128, T, BuildHasherDefault<AsIs>>;
+
+/// Takes half of a number as its hash.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AsIs(u64);
+
+impl std::hash::Hasher for AsIs {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u128(&mut self, number: u128) {
+        self.0 = number as u64;
     }
 }
 

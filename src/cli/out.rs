@@ -60,6 +60,11 @@ impl Out {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
+    /// True where notes and progress are unwanted.
+    pub fn is_quiet(&self) -> bool {
+        self.quiet
+    }
+
     /// True where somebody watches stderr.
     pub fn is_watched(&self) -> bool {
         !self.quiet && std::io::stderr().is_terminal()

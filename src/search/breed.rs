@@ -5,12 +5,11 @@
 
 use super::evaluate::{Lease, key};
 use super::judge::Judge;
-use super::searcher::Setup;
-use crate::base::hash::Fingerprint;
+use super::searcher::{Setup, Trial};
+use crate::base::hash::{Fingerprint, Keys};
 use crate::base::rng::Rng;
 use crate::space::{Assignment, Decision, Domain, SampleError, Space};
 use rand::RngExt;
-use std::collections::HashSet;
 
 /// Proposals in a row without anything new before chance takes over.
 const MAX_MISSES: u32 = 256;
@@ -31,8 +30,8 @@ pub type New = (Assignment, Fingerprint, Box<[f64]>);
 pub struct Breeder<'a> {
     setup: Setup<'a>,
     judge: Judge<'a>,
-    keys: HashSet<u128>,
-    prints: HashSet<u128>,
+    keys: Keys,
+    prints: Keys,
     scratch: Lease<'a>,
     near: Vec<(f64, Assignment)>,
     rest: Option<Box<dyn Iterator<Item = Assignment> + 'a>>,
@@ -44,8 +43,8 @@ impl<'a> Breeder<'a> {
         Self {
             setup: *setup,
             judge,
-            keys: HashSet::new(),
-            prints: HashSet::new(),
+            keys: Keys::default(),
+            prints: Keys::default(),
             scratch: setup.costs.scratch(),
             near: Vec::new(),
             rest: None,
@@ -143,6 +142,16 @@ impl<'a> Breeder<'a> {
             found.extend(self.examine(next));
         }
         self.rest = Some(rest);
+    }
+
+    /// Takes note of networks that were told, whoever proposed them: they are not proposed again.
+    pub fn know(&mut self, told: &[Trial]) {
+        if self.setup.evaluated() {
+            for trial in told {
+                self.keys.insert(key(&trial.assignment, self.setup.space));
+                self.prints.insert(trial.fingerprint.0);
+            }
+        }
     }
 
     /// An assignment that is new and worth proposing; it is not new any more then.

@@ -4,28 +4,35 @@
 //! - Batch `b` draws from the stream (seed, "search", `b`), results are told in the order of their numbers: the outcome
 //!   does not depend on threads, nor on where a run was interrupted.
 //! - Resuming is executing again: what the journal knows is taken from it, not computed.
+//! - A run that starts from what another one knew has that run's networks first, before the algorithm is asked.
 //! - The budget is not part of a run's identity. Full batches are asked for whatever it is, so that a run may be resumed
 //!   with a larger one and be the same as if it had had it from the start.
 
+use super::archive::Archive;
 use super::evaluate::{Answer, Asked, Costs, Evaluate};
 use super::journal::{self, Journal, JournalError, Start, Writer};
 use super::judge::Judge;
+use super::known::Known;
 use super::metric::Metric;
 use super::objective::Problem;
+use super::outcome::{Outcome, Stop, Tally};
+use super::progress::{Phase, Progress, Watch};
 use super::record::{self, Memory};
 use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
 use super::trials::Trials;
-use crate::base::hash::Fingerprint;
+use crate::base::hash::{Fingerprint, Keys};
 use crate::base::rng;
 use crate::space::{Assignment, SampleError, Space};
 use rayon::prelude::*;
 use serde_json::{Map, Value, json};
-use std::collections::HashSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Batches in a row that may hold nothing but copies before a search gives up.
 const MAX_IDLE_BATCHES: u32 = 32;
+
+/// Batches in a row that have to promise little before a search ends for it: one may be wrong.
+const LOW_BATCHES: u32 = 2;
 
 /// How to search.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +45,8 @@ pub struct Settings {
     pub budget: Option<u64>,
     /// Assignments asked for at a time; what the algorithm says where it is `None`.
     pub batch: Option<usize>,
+    /// Ends where the algorithm expected less than this part of the hypervolume of one more trial, in some batches running.
+    pub until_gain: Option<f64>,
 }
 
 impl Settings {
@@ -56,96 +65,6 @@ impl Settings {
         };
         self.batch.unwrap_or(own).max(1)
     }
-}
-
-/// How far a search is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Trials so far.
-    pub trials: u64,
-    /// The most there will be.
-    pub budget: u64,
-    /// Of those so far, how many keep within all limits.
-    pub feasible: u64,
-    /// Of those so far, how many came from the journal.
-    pub replayed: u64,
-}
-
-/// Whoever wants to know how far a search is.
-pub trait Watch: Sync {
-    /// Called after each batch, and after each answer of an evaluator.
-    fn progress(&self, progress: Progress);
-}
-
-/// Watches nothing.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
-
-impl Watch for Silent {
-    fn progress(&self, _: Progress) {}
-}
-
-/// Why a search ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stop {
-    /// All trials of the budget are done.
-    Budget,
-    /// The algorithm has nothing more to ask, or nothing but copies of networks it had.
-    Exhausted,
-    /// Somebody wanted it to end.
-    Interrupted,
-}
-
-impl Stop {
-    /// In one word, for files.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Budget => "budget",
-            Self::Exhausted => "exhausted",
-            Self::Interrupted => "interrupted",
-        }
-    }
-}
-
-/// What a search found.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// All trials.
-    pub trials: Trials,
-    /// The names of their metrics.
-    pub metrics: Vec<Metric>,
-    /// The front: numbers of trials, in lexicographic order of the objectives.
-    pub front: Vec<usize>,
-    /// Why it ended.
-    pub stop: Stop,
-    /// What became of everything that was asked for.
-    pub tally: Tally,
-    /// What one more trial was expected to add to the hypervolume of the front, as a part of it, where the algorithm knows.
-    pub gain_left: Option<f64>,
-}
-
-/// Counts of what became of the assignments.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Tally {
-    /// Trials that came from the journal.
-    pub replayed: u64,
-    /// Assignments whose graph an earlier trial had.
-    pub copies: u64,
-    /// Assignments that cannot be built.
-    pub unbuildable: u64,
-    /// Why the first of them cannot.
-    pub unbuildable_example: Option<String>,
-    /// Trials that keep within all limits.
-    pub feasible: u64,
-    /// Networks that no evaluator was asked about, for a count or prediction is beyond a limit, or missing: they are no
-    /// trials.
-    pub unasked: u64,
-    /// By limit, in the order of the problem: trials that it turned down, and networks that it kept from being trials. One trial may count in several.
-    pub turned_down: Vec<u64>,
-    /// By metric: trials in which an objective or a limit needed it and it was missing.
-    pub missing: Vec<u64>,
-    /// Trials that the evaluator failed on.
-    pub failed: u64,
 }
 
 /// What can keep a search from its end.
@@ -193,6 +112,8 @@ pub struct Run<'a> {
     pub settings: Settings,
     /// Who tells what cannot be predicted.
     pub evaluator: Option<&'a mut dyn Evaluate>,
+    /// What it told in an earlier run.
+    pub known: Option<&'a Known>,
     /// Who wants to know how far it is.
     pub watch: &'a dyn Watch,
     /// Set by whoever wants it to end.
@@ -222,7 +143,7 @@ impl Run<'_> {
             })
             .collect();
         let texts = |list: Vec<String>| Value::from(list);
-        json!({
+        let mut header = json!({
             "format": journal::FORMAT,
             "version": env!("CARGO_PKG_VERSION"),
             "space": space_fingerprint(space).to_string(),
@@ -240,7 +161,11 @@ impl Run<'_> {
             "devices": devices,
             "decisions": texts(space.decisions().iter().map(|d| d.id().to_owned()).collect()),
             "metrics": texts(self.metrics().iter().map(ToString::to_string).collect()),
-        })
+        });
+        if let (Some(known), Some(header)) = (self.known, header.as_object_mut()) {
+            header.insert("known".into(), known.fingerprint().to_string().into());
+        }
+        header
     }
 
     /// Searches, with the journal at `journal` or without one.
@@ -264,6 +189,7 @@ impl Run<'_> {
         let searcher = (self.settings.algorithm.make)(&setup)?;
         let journal = match journal {
             Some((path, start)) => {
+                self.watch.phase(Phase::Reading);
                 let read = |_, row: &str| memory.read(row);
                 Some(Journal::open(path, start, &self.header(), read)?.writer())
             }
@@ -274,7 +200,12 @@ impl Run<'_> {
         self.settings.budget = Some(budget);
         let mut state = State {
             trials: Trials::new(metrics.len(), self.problem.objectives.len()),
-            seen: HashSet::new(),
+            archive: Archive::new(
+                (0..self.problem.objectives.len())
+                    .map(|k| judge.reference(k))
+                    .collect(),
+            ),
+            seen: Keys::default(),
             tally: Tally {
                 turned_down: vec![0; self.problem.limits.len()],
                 missing: vec![0; metrics.len()],
@@ -290,8 +221,12 @@ impl Run<'_> {
         if let Some(writer) = state.journal.take() {
             writer.finish()?;
         }
+        let hypervolume = state.archive.hypervolume();
+        let (front, scores) = state.archive.ranked(&self.problem.weights);
         Ok(Outcome {
-            front: state.trials.front(),
+            hypervolume,
+            front,
+            scores,
             trials: state.trials,
             metrics,
             stop: stop?,
@@ -307,16 +242,34 @@ impl Run<'_> {
     ) -> Result<Stop, SearchError> {
         let budget = self.settings.trials();
         let batch_size = self.settings.batch(self.evaluator.is_some());
-        let mut idle = 0;
+        let (mut idle, mut low) = (0, 0);
+        let given = self.known.map(Known::assignments).unwrap_or_default();
+        let mut given = given.into_iter();
+        let mut phase = None;
         for batch in 0.. {
+            let now = match (state.trials.len() as u64) < state.memory.len() {
+                true => Phase::Replaying,
+                false => Phase::Searching,
+            };
+            if phase.replace(now) != Some(now) {
+                self.watch.phase(now);
+            }
             if state.trials.len() as u64 >= budget {
                 return Ok(Stop::Budget);
             }
             if self.stop.load(Ordering::Relaxed) {
                 return Ok(Stop::Interrupted);
             }
-            let mut rng = rng::stream(self.settings.seed, "search", batch);
-            let asked = searcher.ask(batch_size, &mut rng)?;
+            // what is known stays: no end before the journal's
+            if low >= LOW_BATCHES && now == Phase::Searching {
+                return Ok(Stop::Gain);
+            }
+            let mut asked: Vec<Assignment> = given.by_ref().take(batch_size).collect();
+            let own = asked.is_empty();
+            if own {
+                let mut rng = rng::stream(self.settings.seed, "search", batch);
+                asked = searcher.ask(batch_size, &mut rng)?;
+            }
             let given_up = idle >= MAX_IDLE_BATCHES && !self.settings.algorithm.ends;
             if asked.is_empty() || given_up {
                 return Ok(Stop::Exhausted);
@@ -326,7 +279,7 @@ impl Run<'_> {
             if self.evaluator.is_some() && !self.answer(&mut fresh, state)? {
                 return Ok(Stop::Interrupted);
             }
-            idle = if fresh.is_empty() { idle + 1 } else { 0 };
+            idle = if fresh.is_empty() && own { idle + 1 } else { 0 };
             let mut rows = Vec::new();
             let mut done = Vec::with_capacity(fresh.len());
             for new in fresh {
@@ -343,8 +296,15 @@ impl Run<'_> {
             }
             searcher.tell(&done);
             state.gain_left = searcher.gain_left();
+            let enough = |gain: f64| self.settings.until_gain.is_some_and(|least| gain < least);
+            low = match own && state.gain_left.is_some_and(enough) {
+                true => low + 1,
+                false => 0,
+            };
             done.into_iter().for_each(|trial| state.trials.push(trial));
-            self.watch.progress(state.progress(budget));
+            if self.watch.is_due() {
+                self.watch.progress(&state.progress(budget));
+            }
         }
         Ok(Stop::Budget)
     }
@@ -424,7 +384,7 @@ impl Run<'_> {
                 continue;
             }
             new.trial.number = now;
-            new.row = new.row.map(|rest| record::with_number(now, &rest));
+            new.row = new.row.map(|rest| record::with_number(now, rest));
             fresh.push(new);
         }
         Ok(fresh)
@@ -449,16 +409,9 @@ impl Run<'_> {
                 )
             })
             .collect();
-        let asked: Vec<Asked<'_>> = questions
-            .iter()
-            .map(|(trial, assignment, fingerprint)| Asked {
-                trial: *trial,
-                assignment,
-                fingerprint: *fingerprint,
-            })
-            .collect();
         let (space, budget) = (self.costs.space(), self.settings.trials());
         let mut answered = vec![false; open.len()];
+        let mut carried_over = 0;
         let mut take = |position: usize, answer: Answer| {
             let Some((new, done)) = (open.get(position))
                 .and_then(|&i| fresh.get_mut(i))
@@ -468,13 +421,35 @@ impl Run<'_> {
             };
             *done = true;
             state.judge.take(&mut new.trial, answer);
-            let mut progress = state.progress(budget);
-            progress.trials = progress.trials.max(new.trial.number + 1);
-            self.watch.progress(progress);
+            if self.watch.is_due() {
+                let mut progress = state.progress(budget);
+                progress.trials = progress.trials.max(new.trial.number + 1);
+                self.watch.progress(&progress);
+            }
             state.write(vec![record::write(&new.trial, space)])
         };
-        let result = evaluator.evaluate(&asked, self.stop, &mut take);
-        result.map_err(SearchError::Evaluator)?;
+        // an earlier run may have asked already
+        let (mut places, mut asked) = (Vec::new(), Vec::new());
+        for (place, (trial, assignment, fingerprint)) in questions.iter().enumerate() {
+            match self.known.and_then(|known| known.answer(*fingerprint)) {
+                Some(values) if take(place, Ok(values.to_vec())) => carried_over += 1,
+                Some(_) => return Ok(false),
+                None => {
+                    places.push(place);
+                    asked.push(Asked {
+                        trial: *trial,
+                        assignment,
+                        fingerprint: *fingerprint,
+                    });
+                }
+            }
+        }
+        if !asked.is_empty() {
+            let mut take = |k: usize, answer| places.get(k).is_none_or(|p| take(*p, answer));
+            let result = evaluator.evaluate(&asked, self.stop, &mut take);
+            result.map_err(SearchError::Evaluator)?;
+        }
+        state.tally.carried_over += carried_over;
         Ok(answered.iter().all(|done| *done))
     }
 }
@@ -494,7 +469,8 @@ struct Fresh {
 
 struct State<'a> {
     trials: Trials,
-    seen: HashSet<u128>,
+    archive: Archive,
+    seen: Keys,
     tally: Tally,
     memory: Memory,
     judge: Judge<'a>,
@@ -509,7 +485,10 @@ impl State<'_> {
     }
 
     fn count(&mut self, trial: &Trial) {
-        self.tally.feasible += u64::from(trial.counts());
+        if trial.counts() {
+            self.tally.feasible += 1;
+            self.archive.add(trial.number as usize, &trial.goals);
+        }
         self.tally.failed += u64::from(trial.error.is_some());
         for (limit, count) in self.tally.turned_down.iter_mut().enumerate() {
             *count += u64::from(!self.judge.holds(limit, &trial.metrics));
@@ -534,11 +513,19 @@ impl State<'_> {
     }
 
     fn progress(&self, budget: u64) -> Progress {
+        let best = match self.archive.is_empty() {
+            true => &[][..],
+            false => self.archive.best(),
+        };
         Progress {
             trials: self.trials.len() as u64,
             budget,
             feasible: self.tally.feasible,
             replayed: self.tally.replayed,
+            front: self.archive.len() as u64,
+            hypervolume: self.archive.hypervolume(),
+            best: self.judge.turned_back(best),
+            gain_left: self.gain_left,
         }
     }
 }

@@ -3,32 +3,43 @@
 
 use super::memo::{self, Counter, Memo};
 use super::metric::{COUNTS, Metric};
-use crate::base::hash::{Fingerprint, Hasher};
+use crate::base::hash::{ByKey, Fingerprint};
 use crate::blocks::{self, Names, Parts, Program, Weighed};
 use crate::cost::{self, Totals};
 use crate::device::{DeviceModel, Sum};
 use crate::fuse::{self, FuseRules, Kernel, KernelKind};
 use crate::ir::identity;
 use crate::space::{Assignment, Space};
-use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// The identity of an assignment within its space.
 pub fn key(assignment: &Assignment, space: &Space) -> u128 {
-    let mut hasher = Hasher::new();
-    let positions = assignment.positions();
-    let mut bytes = [0; 256];
-    for first in (0..space.decisions().len()).step_by(64) {
-        let count = (space.decisions().len() - first).min(64);
-        for (k, place) in bytes.chunks_exact_mut(4).take(count).enumerate() {
-            let position = positions.get(first + k).copied().unwrap_or(u32::MAX);
-            place.copy_from_slice(&position.to_le_bytes());
+    let count = space.decisions().len();
+    let positions = assignment.positions().iter().copied();
+    key_of(
+        positions.chain(std::iter::repeat(u32::MAX)).take(count),
+        count,
+    )
+}
+
+/// As [`key`], of the positions of all `count` decisions.
+pub(super) fn key_of(positions: impl Iterator<Item = u32>, count: usize) -> u128 {
+    let length = 4 * count;
+    let mut few = [0; 512];
+    let mut many = Vec::new();
+    let bytes = match few.get_mut(..length) {
+        Some(bytes) => bytes,
+        None => {
+            many.resize(length, 0);
+            &mut many[..]
         }
-        hasher.bytes(bytes.get(..4 * count).unwrap_or(&[]));
+    };
+    for (place, position) in bytes.chunks_exact_mut(4).zip(positions) {
+        place.copy_from_slice(&position.to_le_bytes());
     }
-    hasher.finish().0
+    Fingerprint::of(bytes).0
 }
 
 /// Why an assignment is no network.
@@ -37,7 +48,7 @@ pub fn key(assignment: &Assignment, space: &Space) -> u128 {
 pub struct Unbuildable(Box<str>);
 
 /// Networks by the [`key`] of their assignment: identity, and values of the metrics.
-pub type Networks = HashMap<u128, (Fingerprint, Box<[f64]>)>;
+pub type Networks = ByKey<(Fingerprint, Box<[f64]>)>;
 
 /// Counts and predictions of the networks of a space.
 #[derive(Debug)]

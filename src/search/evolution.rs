@@ -66,6 +66,7 @@ impl Searcher for Evolution<'_> {
     }
 
     fn tell(&mut self, done: &[Trial]) {
+        self.breeder.know(done);
         let new = done.iter().map(|t| Member::new(t, &self.judge));
         self.population.extend(new);
         let dead = self.population.len().saturating_sub(POPULATION);

@@ -5,16 +5,19 @@
 //! | `run.json` | what was searched, how, and how it ended |
 //! | `space.json` | the space, as it was read |
 //! | `journal.jsonl` | every trial as it was judged |
+//! | `known.jsonl` | what was carried over, where the run started from another ([`known`](super::known)) |
 //! | `trials.parquet` | a row a trial, in the order of their numbers |
-//! | `front.parquet` | the same columns: the front, best first objective first |
+//! | `front.parquet` | the same columns: the front, best first objective first; where objectives are weighed, best score first |
 //! | `front/001-trial-17.json` | the archs of the front; they stand alone |
 //!
 //! Each file but the journal is written beside and renamed. Trials, front and archs hold nothing of the moment: the same
 //! search writes the same bytes.
 
-use super::driver::{Outcome, Run, Settings, space_fingerprint};
+use super::driver::{Run, Settings, space_fingerprint};
 use super::journal::{self, Start};
 use super::objective::Problem;
+use super::outcome::Outcome;
+use super::progress::Phase;
 use crate::base::diag::Diagnostics;
 use crate::base::file::{FileError, sync_folder, write_atomically};
 use crate::base::table::{Table, TableError};
@@ -85,7 +88,12 @@ impl Folder {
 
     /// The journal, to be searched with.
     pub fn journal(&self) -> PathBuf {
-        self.path.join("journal.jsonl")
+        journal_of(&self.path)
+    }
+
+    /// What was carried over from another run, where this one started from it.
+    pub fn known(&self) -> PathBuf {
+        known_of(&self.path)
     }
 
     /// The table of all trials.
@@ -158,6 +166,14 @@ impl Folder {
     }
 }
 
+pub(super) fn journal_of(folder: &Path) -> PathBuf {
+    folder.join("journal.jsonl")
+}
+
+pub(super) fn known_of(folder: &Path) -> PathBuf {
+    folder.join("known.jsonl")
+}
+
 fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
@@ -181,6 +197,9 @@ pub fn summary(
         .filter(|(_, count)| **count > 0)
         .map(|(metric, count)| (metric.to_string(), (*count).into()))
         .collect();
+    let weights: serde_json::Map<String, Value> = (problem.objectives.iter().zip(&problem.weights))
+        .map(|(objective, weight)| (objective.metric.to_string(), (*weight).into()))
+        .collect();
     json!({
         "format": "blocksmith-run/1",
         "name": space.name(),
@@ -192,6 +211,8 @@ pub fn summary(
         "trials": outcome.trials.len(),
         "feasible": tally.feasible,
         "front": outcome.front.len(),
+        "hypervolume": outcome.hypervolume,
+        "weights": weights,
         "limits": turned_down,
         "missing": missing,
         "copies": tally.copies,
@@ -214,8 +235,9 @@ pub fn search(
     write_table: WriteTable<'_>,
 ) -> Result<(Outcome, Vec<PathBuf>), RunError> {
     let (space, problem, settings) = (run.costs.space(), run.problem, run.settings);
-    let header = run.header();
+    let (header, watch) = (run.header(), run.watch);
     let outcome = run.search(Some((&folder.journal(), start)))?;
+    watch.phase(Phase::Writing);
     let archs = folder.write(space, problem, &settings, &header, &outcome, write_table)?;
     Ok((outcome, archs))
 }

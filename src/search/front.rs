@@ -50,7 +50,8 @@ impl<'a> Points<'a> {
     }
 }
 
-fn compare(a: &[f64], b: &[f64]) -> Ordering {
+/// Lexicographic order.
+pub(super) fn compare(a: &[f64], b: &[f64]) -> Ordering {
     let pairs = a.iter().zip(b);
     // + 0.0 makes the two zeros one
     let mut orders = pairs.map(|(x, y)| (x + 0.0).total_cmp(&(y + 0.0)));

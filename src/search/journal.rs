@@ -6,22 +6,27 @@
 //! - Lines are only ever added, each by one `write` of whole lines, by the one process that holds the lock.
 //!
 //! What is promised: a row that the writer took is safe from `kill -9` once written, which is at once, and from a power
-//! cut once synced: within 200 ms or 1000 rows, and before [`Writer::finish`] returns.
+//! cut once synced: as often as the disk can, but not more than every 200 ms, and before [`Writer::finish`] returns. The
+//! disk never keeps rows from being written: who syncs is another thread.
+
+mod lines;
 
 use crate::base::file::sync_folder;
+use lines::{compare, frame, inner, read};
 use serde_json::Value;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{self, BufRead, BufReader, Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The format that headers name.
 pub const FORMAT: &str = "blocksmith-journal/1";
 
 const SYNC_EVERY: Duration = Duration::from_millis(200);
-const SYNC_ROWS: u64 = 1000;
 /// Messages that may wait; a slow disk then slows the search down instead of filling memory.
 const IN_FLIGHT: usize = 16;
 
@@ -66,7 +71,7 @@ pub enum JournalErrorKind {
         source: io::Error,
     },
     /// Another process has it.
-    #[error("another process is writing to it")]
+    #[error("another process is writing to it; a run folder has room for one at a time")]
     Locked,
     /// It was there before.
     #[error("is there already; resume that run, or choose another folder")]
@@ -82,7 +87,11 @@ pub enum JournalErrorKind {
         what: &'static str,
     },
     /// It belongs to another search.
-    #[error("belongs to another search:{}", .differences.iter().map(|d| format!("\n  {d}")).collect::<String>())]
+    #[error(
+        "belongs to another search:{}\ngo on with the settings that it has, or start a run in another folder from what it \
+         knows (--fork)",
+        .differences.iter().map(|d| format!("\n  {d}")).collect::<String>()
+    )]
     Other {
         /// Each field that differs: name, what the journal has, what this search has.
         differences: Vec<String>,
@@ -116,7 +125,7 @@ pub struct Journal {
 
 impl Journal {
     /// Opens or creates a journal, locks it, compares its header with `header`, hands each row to `row` (its line from
-    /// 1 and its text), and cuts off a last line that a killed process left unfinished.
+    /// 1 and its text), and cuts off what a killed process or a power cut left of a last line.
     ///
     /// # Errors
     /// See [`JournalErrorKind`]; nothing has been changed then, but that the file may have been created.
@@ -142,7 +151,11 @@ impl Journal {
         if start == Start::New && length > 0 {
             return Err(JournalError::new(path, JournalErrorKind::Exists));
         }
-        let (next, good) = read(path, &mut file, header, &mut row)?;
+        let mut check = |seq: u64, body: &str| match seq {
+            0 => compare(path, body, header),
+            seq => row(seq + 1, body).map_err(|what| JournalError::unfit(path, seq + 1, what)),
+        };
+        let (next, good) = read(path, &mut file, &mut check)?;
         if good < length {
             file.set_len(good).map_err(failed("cannot shorten"))?;
         }
@@ -170,6 +183,31 @@ impl Journal {
         &self.path
     }
 
+    /// Reads a journal that somebody else may be writing, without a lock and without changing anything: hands number and
+    /// text of each line to `line`, first the header, all of them objects without their braces. What is left of a last
+    /// line is passed over.
+    ///
+    /// # Errors
+    /// It cannot be read, it is damaged, or a row is refused.
+    pub fn look_into(
+        path: &Path,
+        mut line: impl FnMut(u64, &str) -> Result<(), String>,
+    ) -> Result<(), JournalError> {
+        let failed = |source| {
+            let doing = "cannot open";
+            JournalError::new(path, JournalErrorKind::Io { doing, source })
+        };
+        let file = File::open(path).map_err(failed)?;
+        let mut check = |seq: u64, body: &str| {
+            line(seq, body).map_err(|what| JournalError::unfit(path, seq + 1, what))
+        };
+        let (lines, _) = read(path, &file, &mut check)?;
+        match lines {
+            0 => Err(JournalError::unfit(path, 1, "it has no header")),
+            _ => Ok(()),
+        }
+    }
+
     /// Starts the one thread that writes.
     pub fn writer(self) -> Writer {
         let (rows, receiver) = sync_channel(IN_FLIGHT);
@@ -178,43 +216,81 @@ impl Journal {
     }
 
     fn write(mut self, rows: &Receiver<Vec<String>>) -> Result<u64, JournalError> {
-        let failed = |path: &Path| {
-            let path = path.to_path_buf();
-            move |source| {
-                let doing = "cannot write";
-                JournalError::new(&path, JournalErrorKind::Io { doing, source })
-            }
+        let path = self.path.clone();
+        let failed = |source| {
+            let doing = "cannot write";
+            JournalError::new(&path, JournalErrorKind::Io { doing, source })
         };
-        let (mut lines, mut unsynced) = (Vec::new(), 0u64);
-        let mut synced = Instant::now();
-        loop {
-            let wait = match unsynced {
-                0 => Duration::from_secs(3600),
-                _ => SYNC_EVERY.saturating_sub(synced.elapsed()),
-            };
-            match rows.recv_timeout(wait) {
-                Ok(bodies) => {
-                    if unsynced == 0 {
-                        synced = Instant::now();
-                    }
-                    lines.clear();
-                    for body in &bodies {
-                        frame(&mut lines, self.next, body);
-                        self.next += 1;
-                    }
-                    unsynced += bodies.len() as u64;
-                    self.file.write_all(&lines).map_err(failed(&self.path))?;
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+        let syncing = Syncing::start(&self.file).map_err(failed)?;
+        let mut written = Ok(());
+        let mut lines = Vec::new();
+        while let Ok(bodies) = rows.recv() {
+            lines.clear();
+            for body in &bodies {
+                frame(&mut lines, self.next, body);
+                self.next += 1;
             }
-            if unsynced > 0 && (unsynced >= SYNC_ROWS || synced.elapsed() >= SYNC_EVERY) {
-                self.file.sync_data().map_err(failed(&self.path))?;
-                unsynced = 0;
+            written = self.file.write_all(&lines);
+            if written.is_err() || syncing.has_failed() {
+                break;
             }
+            syncing.unsynced.store(true, Ordering::Release);
         }
-        self.file.sync_data().map_err(failed(&self.path))?;
+        let synced = syncing.finish();
+        written.and(synced).map_err(failed)?;
         Ok(self.next)
+    }
+}
+
+/// A header and rows, as a journal has them.
+pub(super) fn framed(header: &Value, rows: impl Iterator<Item = String>) -> Vec<u8> {
+    let mut lines = Vec::new();
+    frame(&mut lines, 0, inner(&header.to_string()));
+    for (k, row) in rows.enumerate() {
+        frame(&mut lines, k as u64 + 1, &row);
+    }
+    lines
+}
+
+/// The thread that syncs a file while others write to it.
+struct Syncing {
+    unsynced: Arc<AtomicBool>,
+    end: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Syncing {
+    fn start(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        let unsynced = Arc::new(AtomicBool::new(false));
+        let (end, ended) = sync_channel::<()>(0);
+        let more = Arc::clone(&unsynced);
+        let thread = std::thread::spawn(move || {
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(SYNC_EVERY) {
+                if more.swap(false, Ordering::Acquire) {
+                    file.sync_data()?;
+                }
+            }
+            file.sync_data()
+        });
+        Ok(Self {
+            unsynced,
+            end,
+            thread,
+        })
+    }
+
+    fn has_failed(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Syncs once more; gives the first failure.
+    fn finish(self) -> io::Result<()> {
+        drop(self.end);
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     }
 }
 
@@ -243,115 +319,6 @@ impl Writer {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         }
-    }
-}
-
-/// Adds one line.
-fn frame(lines: &mut Vec<u8>, seq: u64, body: &str) {
-    let start = lines.len();
-    lines.extend_from_slice(b"{\"seq\":");
-    lines.extend_from_slice(seq.to_string().as_bytes());
-    lines.push(b',');
-    lines.extend_from_slice(body.as_bytes());
-    let crc = crc32fast::hash(lines.get(start..).unwrap_or_default());
-    lines.extend_from_slice(format!(",\"crc\":\"{crc:08x}\"}}\n").as_bytes());
-}
-
-/// An object's text without its braces.
-fn inner(object: &str) -> &str {
-    object
-        .strip_prefix('{')
-        .and_then(|t| t.strip_suffix('}'))
-        .unwrap_or(object)
-}
-
-/// Length of `,"crc":"xxxxxxxx"}` and the line end.
-const TAIL: usize = 19;
-
-/// Checks all lines; gives their number and where the last whole one ends.
-fn read(
-    path: &Path,
-    file: &mut File,
-    header: &Value,
-    row: &mut dyn FnMut(u64, &str) -> Result<(), String>,
-) -> Result<(u64, u64), JournalError> {
-    let mut reader = BufReader::with_capacity(1 << 18, file);
-    let (mut line, mut seq, mut good) = (Vec::new(), 0u64, 0u64);
-    loop {
-        line.clear();
-        reader.read_until(b'\n', &mut line).map_err(|source| {
-            let doing = "cannot read";
-            JournalError::new(path, JournalErrorKind::Io { doing, source })
-        })?;
-        if line.last() != Some(&b'\n') {
-            return Ok((seq, good));
-        }
-        let body = unframe(&line, seq).map_err(|what| {
-            let (line, byte) = (seq + 1, good);
-            JournalError::new(path, JournalErrorKind::Damaged { line, byte, what })
-        })?;
-        if seq == 0 {
-            compare(path, body, header)?;
-        } else {
-            row(seq + 1, body).map_err(|what| JournalError::unfit(path, seq + 1, what))?;
-        }
-        seq += 1;
-        good += line.len() as u64;
-    }
-}
-
-/// The body of a line, if it is whole and in its place.
-fn unframe(line: &[u8], seq: u64) -> Result<&str, &'static str> {
-    let torn = "it is not a line of a journal";
-    let end = line.len().checked_sub(TAIL).ok_or(torn)?;
-    let (start, tail) = line.split_at_checked(end).ok_or(torn)?;
-    let crc = tail
-        .strip_prefix(b",\"crc\":\"")
-        .and_then(|t| t.strip_suffix(b"\"}\n"))
-        .and_then(|t| std::str::from_utf8(t).ok())
-        .filter(|t| t.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')))
-        .and_then(|t| u32::from_str_radix(t, 16).ok())
-        .ok_or(torn)?;
-    if crc32fast::hash(start) != crc {
-        return Err("its checksum is wrong");
-    }
-    let prefix = format!("{{\"seq\":{seq},");
-    let body = start.strip_prefix(prefix.as_bytes());
-    let body = body.ok_or("its sequence number is wrong")?;
-    std::str::from_utf8(body).map_err(|_| torn)
-}
-
-/// Refuses a journal whose header says something else, naming each field.
-fn compare(path: &Path, body: &str, header: &Value) -> Result<(), JournalError> {
-    let found: Value = serde_json::from_str(&format!("{{{body}}}"))
-        .map_err(|e| JournalError::unfit(path, 1, e.to_string()))?;
-    let mut differences = Vec::new();
-    differ("", &found, header, &mut differences);
-    if differences.is_empty() {
-        return Ok(());
-    }
-    let kind = JournalErrorKind::Other { differences };
-    Err(JournalError::new(path, kind))
-}
-
-fn differ(at: &str, found: &Value, wanted: &Value, out: &mut Vec<String>) {
-    let absent = Value::Null;
-    match (found, wanted) {
-        (Value::Object(a), Value::Object(b)) => {
-            let mut keys: Vec<&String> = a.keys().chain(b.keys()).collect();
-            keys.sort_unstable();
-            keys.dedup();
-            for key in keys {
-                let at = match at {
-                    "" => key.clone(),
-                    at => format!("{at}.{key}"),
-                };
-                let (a, b) = (a.get(key), b.get(key));
-                differ(&at, a.unwrap_or(&absent), b.unwrap_or(&absent), out);
-            }
-        }
-        (a, b) if a != b => out.push(format!("{at}: the journal has {a}, this search {b}")),
-        _ => {}
     }
 }
 
@@ -424,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flipped_bit_is_refused_with_its_place() {
+    fn a_flipped_bit_is_refused_with_its_place_and_in_the_last_line_cut_off() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal.jsonl");
         write(&path, 0, 3);
@@ -435,20 +402,85 @@ mod tests {
                 .filter(|&i| whole[i] == b'\n')
                 .map(|i| i + 1),
         );
-        for at in 0..whole.len() - 1 {
-            let mut flipped = whole.clone();
-            flipped[at] ^= 1 << (at % 8);
-            fs::write(&path, &flipped).unwrap();
-            let error = rows(&path).unwrap_err();
-            let JournalErrorKind::Damaged { line, byte, .. } = error.kind() else {
-                panic!("byte {at}: {error}");
-            };
-            // a lost line end makes one line of two, which starts where the first did
-            let expected = starts.partition_point(|s| *s <= at);
-            assert_eq!(*line as usize, expected, "byte {at}");
-            assert_eq!(*byte as usize, starts[expected - 1], "byte {at}");
-            assert_eq!(fs::read(&path).unwrap(), flipped, "byte {at}");
+        let last = starts[3];
+        for at in 0..whole.len() {
+            for bit in [at % 8, (at + 3) % 8] {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                fs::write(&path, &flipped).unwrap();
+                let read = rows(&path);
+                if at >= last {
+                    assert_eq!(read.unwrap(), [body(0), body(1)], "byte {at}");
+                    assert_eq!(fs::read(&path).unwrap(), whole[..last], "byte {at}");
+                    continue;
+                }
+                let error = read.unwrap_err();
+                let JournalErrorKind::Damaged { line, byte, .. } = error.kind() else {
+                    panic!("byte {at}: {error}");
+                };
+                // a lost line end makes one line of two, which starts where the first did
+                let expected = starts.partition_point(|s| *s <= at);
+                assert_eq!(*line as usize, expected, "byte {at}");
+                assert_eq!(*byte as usize, starts[expected - 1], "byte {at}");
+                assert_eq!(fs::read(&path).unwrap(), flipped, "byte {at}");
+            }
         }
+    }
+
+    #[test]
+    fn a_file_of_another_program_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        for text in [
+            "x",
+            "{\"seq\":1",
+            "notes\n",
+            "{\"seq\":0,\"format\":\"x\"}\n",
+        ] {
+            fs::write(&path, text).unwrap();
+            let error = rows(&path).unwrap_err();
+            assert!(
+                matches!(
+                    error.kind(),
+                    JournalErrorKind::Damaged {
+                        line: 1,
+                        byte: 0,
+                        ..
+                    }
+                ),
+                "{error}"
+            );
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn looking_into_a_journal_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal.jsonl");
+        let held = Journal::open(&path, Start::New, &header(), |_, _| Ok(())).unwrap();
+        let writer = held.writer();
+        assert!(writer.add(vec![body(0), body(1)]));
+        writer.finish().unwrap();
+        // the tail of a process that was killed
+        let mut text = fs::read(&path).unwrap();
+        text.extend_from_slice(b"{\"seq\":3,\"tri");
+        fs::write(&path, &text).unwrap();
+        let held = File::open(&path).unwrap();
+        held.lock().unwrap();
+        let mut found = Vec::new();
+        Journal::look_into(&path, |k, line| {
+            assert_eq!(k, found.len() as u64);
+            found.push(line.to_owned());
+            Ok(())
+        })
+        .unwrap();
+        let header = header().to_string();
+        assert_eq!(found, [inner(&header), &body(0), &body(1)]);
+        assert_eq!(fs::read(&path).unwrap(), text);
+        fs::write(&path, "").unwrap();
+        let error = Journal::look_into(&path, |_, _| Ok(())).unwrap_err();
+        assert!(error.to_string().contains("no header"), "{error}");
     }
 
     #[test]

@@ -80,6 +80,15 @@ impl<'a> Judge<'a> {
             .collect()
     }
 
+    /// Objectives as [`goals`](Self::goals) has turned them, as their metrics have them.
+    pub fn turned_back(&self, goals: &[f64]) -> Box<[f64]> {
+        let pairs = self.problem.objectives.iter().zip(goals);
+        // turning twice is turning back
+        pairs
+            .map(|(objective, goal)| objective.cost(*goal))
+            .collect()
+    }
+
     /// Whether a limit holds; not where its metric is missing.
     pub fn holds(&self, limit: usize, metrics: &[f64]) -> bool {
         let pair = self.problem.limits.get(limit).zip(self.limits.get(limit));

@@ -61,6 +61,7 @@ impl Searcher for Local<'_> {
     }
 
     fn tell(&mut self, done: &[Trial]) {
+        self.breeder.know(done);
         self.told += done.len();
         let mut members = std::mem::take(&mut self.front);
         members.extend(done.iter().map(|t| Member::new(t, &self.judge)));

@@ -5,6 +5,7 @@
 //! [`Evaluate`](evaluate::Evaluate) tells what only a run can. The loop is [`Run::search`]; its memory is a
 //! [`journal`], its result an [`Outcome`], its files a [`folder`].
 
+pub mod archive;
 mod breed;
 pub mod driver;
 pub mod evaluate;
@@ -16,17 +17,23 @@ pub mod guided;
 pub mod hypervolume;
 pub mod journal;
 pub mod judge;
+pub mod known;
 pub mod local;
 mod memo;
 pub mod metric;
 pub mod nsga2;
 pub mod objective;
+pub mod outcome;
 mod population;
+pub mod progress;
 pub mod random;
 mod record;
 pub mod searcher;
 pub mod trials;
+pub mod weigh;
 
-pub use driver::{Outcome, Progress, Run, SearchError, Settings, Silent, Stop, Tally, Watch};
+pub use driver::{Run, SearchError, Settings};
+pub use outcome::{Outcome, Stop, Tally};
+pub use progress::{Phase, Progress, Silent, Watch};
 pub use searcher::{SEARCHERS, Searcher, SearcherDef, Setup, Trial, searcher};
 pub use trials::Trials;

@@ -81,6 +81,7 @@ impl Searcher for Nsga2<'_> {
     }
 
     fn tell(&mut self, done: &[Trial]) {
+        self.breeder.know(done);
         let new = done.iter().map(|t| Member::new(t, &self.judge));
         self.population.extend(new);
         best(&mut self.population, self.size);

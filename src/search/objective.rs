@@ -165,6 +165,8 @@ pub struct Problem {
     pub limits: Vec<Limit>,
     /// Of an objective's metric: the value from which on it is worth something. Hypervolumes are measured from there.
     pub references: Vec<(Metric, f64)>,
+    /// By objective: what it weighs where one number is to rank the front, in parts of 1; empty where nobody said so.
+    pub weights: Vec<f64>,
 }
 
 impl Problem {

@@ -2,11 +2,11 @@
 
 use super::evaluate::key;
 use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
+use crate::base::hash::Keys;
 use crate::base::rng::{self, Rng};
-use crate::space::{Assignment, SampleError, Space};
+use crate::space::{Assignment, Draws, SampleError, Space};
 use rand::Rng as _;
 use rayon::prelude::*;
-use std::collections::HashSet;
 
 /// The entry in the list.
 pub static DEF: SearcherDef = SearcherDef {
@@ -24,13 +24,13 @@ const DRY_ROUNDS: u32 = 4;
 
 struct Random<'a> {
     space: &'a Space,
-    seen: HashSet<u128>,
+    seen: Keys,
 }
 
 fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
     Ok(Box::new(Random {
         space: setup.space,
-        seen: HashSet::new(),
+        seen: Keys::default(),
     }))
 }
 
@@ -40,17 +40,22 @@ impl Searcher for Random<'_> {
         let base = rng.next_u64();
         let (mut found, mut number, mut dry) = (Vec::with_capacity(n), 0, 0);
         while found.len() < n && dry < DRY_ROUNDS {
-            let draws: Vec<_> = (number..number + n)
+            let draws: Vec<Result<(u128, Assignment), SampleError>> = (number..number + n)
                 .into_par_iter()
                 .with_min_len(32)
-                .map(|k| self.space.sample(&mut rng::stream(base, "draw", k as u64)))
+                .map_init(Draws::default, |draws, k| {
+                    let mut drawn = Assignment::default();
+                    let rng = &mut rng::stream(base, "draw", k as u64);
+                    self.space.sample_into(rng, draws, &mut drawn)?;
+                    Ok((key(&drawn, self.space), drawn))
+                })
                 .collect();
             number += n;
             let (before, mut first_error) = (found.len(), None);
             for draw in draws {
                 match draw {
-                    Ok(a) if found.len() < n && self.seen.insert(key(&a, self.space)) => {
-                        found.push(a);
+                    Ok((key, drawn)) if found.len() < n && self.seen.insert(key) => {
+                        found.push(drawn);
                     }
                     Ok(_) => {}
                     Err(error) => first_error = first_error.or(Some(error)),

@@ -8,6 +8,7 @@ use crate::base::table::{Column, Table, TableError};
 use crate::expr::{Scalar, Scope};
 use crate::space::ast::DecisionId;
 use crate::space::{Assignment, Domain, Space};
+use rayon::prelude::*;
 
 /// All trials, in the order of their numbers, without a gap from 0.
 #[derive(Clone, Debug, Default)]
@@ -145,13 +146,18 @@ impl Trials {
             .map(str::to_owned)
             .chain(metrics.iter().map(ToString::to_string))
             .collect();
-        for (d, decision) in space.decisions().iter().enumerate() {
+        let decisions = space.decisions();
+        let columns: Vec<Column> = (0..decisions.len() as u32)
+            .into_par_iter()
+            .map(|d| self.decision(space, DecisionId(d), rows))
+            .collect();
+        for (decision, column) in decisions.iter().zip(columns) {
             let id = decision.id();
             let name = match taken.iter().any(|t| t == id) {
                 true => format!("decision:{id}"),
                 false => id.to_owned(),
             };
-            table.push(name, self.decision(space, DecisionId(d as u32), rows))?;
+            table.push(name, column)?;
         }
         for (m, metric) in metrics.iter().enumerate() {
             let values = rows.iter().map(|&t| self.metrics(t).get(m).copied());

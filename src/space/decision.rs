@@ -262,6 +262,12 @@ impl Assignment {
         Self::default()
     }
 
+    /// From positions as [`positions`](Self::positions) has them. Whether it belongs to a space is for
+    /// [`Space::is_valid`](super::Space::is_valid) to say.
+    pub fn from_positions(positions: impl IntoIterator<Item = u32>) -> Self {
+        Self(positions.into_iter().collect())
+    }
+
     /// The position of the value of a decision in its domain; `None` where it is inactive.
     pub fn get(&self, decision: DecisionId) -> Option<u32> {
         self.0

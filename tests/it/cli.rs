@@ -13,6 +13,7 @@ mod options;
 mod predict;
 #[cfg(feature = "torch")]
 mod run;
+mod runs;
 mod sample;
 mod search;
 mod show;

@@ -2,6 +2,8 @@
 
 mod algorithms;
 mod device;
+mod fork;
+mod journal;
 mod resume;
 
 use blocksmith::base::table::{Column, Table};
@@ -46,6 +48,7 @@ impl Case {
                 seed: 7,
                 budget: Some(budget),
                 batch: Some(16),
+                until_gain: None,
             },
         }
         .wanting(&["min latency_s@swift", "max params"], &[])
@@ -74,6 +77,7 @@ impl Case {
             problem: &self.problem,
             settings: self.settings,
             evaluator: None,
+            known: None,
             watch: &Silent,
             stop: &AtomicBool::new(false),
         })

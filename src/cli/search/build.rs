@@ -34,12 +34,12 @@ pub fn best(
         threads: args.threads,
         ..TorchSetup::default()
     };
-    let best: Vec<usize> = outcome
-        .trials
-        .best(count)
-        .into_iter()
-        .filter(|t| outcome.front.contains(t))
-        .collect();
+    let best: Vec<usize> = match outcome.scores.is_empty() {
+        true => (outcome.trials.best(count).into_iter())
+            .filter(|t| outcome.front.contains(t))
+            .collect(),
+        false => outcome.front.iter().copied().take(count).collect(),
+    };
     let progress = bar(out, best.len() as u64, "measuring");
     let mut rows = Vec::new();
     let mut built = HashMap::new();

@@ -2,22 +2,23 @@
 
 #[cfg(feature = "torch")]
 mod build;
+mod fork;
+mod live;
 mod ranking;
+mod text;
 
 use super::failure::{Exit, Failure, Result};
 use super::files::{device, load};
 use super::out::{Out, grouped};
-use super::progress::bar;
 use crate::base::table::Table;
 use crate::device::{BUILT_IN, DeviceModel};
 use crate::search::evaluate::Costs;
 use crate::search::folder::{self, Folder};
 use crate::search::journal::Start;
-use crate::search::metric::{Known, Unit};
+use crate::search::metric::{Known, Metric, Unit};
 use crate::search::objective::{Limit, Problem};
-use crate::search::{Outcome, Progress, Run, SEARCHERS, Settings, Stop, Watch, searcher};
-use anyhow::anyhow;
-use indicatif::ProgressBar;
+use crate::search::{Run, SEARCHERS, Settings, Stop, searcher};
+use live::Live;
 use ranking::Ranking;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -60,6 +61,10 @@ pub struct Args {
     /// and a tenth, or for what an evaluator tells the lower quartile of the first answers.
     #[arg(long = "reference", value_name = "'METRIC=N'")]
     references: Vec<String>,
+    /// Ranks the front by a weighted sum of the objectives, each from 0 (its best on the front) to 1 (its worst). What is
+    /// not named weighs nothing. The front stays as it is.
+    #[arg(long, value_name = "'METRIC=W,…'")]
+    weights: Option<String>,
     /// Where all chance comes from.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -75,6 +80,17 @@ pub struct Args {
     /// Threads of the search and of the measurements; all cores where it is left out.
     #[arg(long, value_name = "T", value_parser = clap::value_parser!(u32).range(1..=1024))]
     threads: Option<u32>,
+    /// Writes how far the search is to this file, a JSON object a line, every second: for other programs to watch.
+    #[arg(long, value_name = "FILE")]
+    events: Option<PathBuf>,
+    /// Ends when one more network is expected to add less than this part of the hypervolume (`0.0005`, `0.05%`), in two
+    /// batches running. Only `guided` with an evaluator knows.
+    #[arg(long, value_name = "P", value_parser = part)]
+    until_gain: Option<f64>,
+    /// Starts from what the evaluator told in the run in this folder, whatever its settings were: no network is asked about
+    /// twice. That folder is left as it is.
+    #[arg(long, value_name = "FOLDER")]
+    fork: Option<PathBuf>,
     /// Goes on with the run in the folder, or starts one where there is none.
     #[arg(long)]
     resume: bool,
@@ -117,12 +133,19 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         seed: args.seed,
         budget: args.budget,
         batch: None,
+        until_gain: args.until_gain,
     };
     let stop = stop_on_ctrl_c()?;
     let folder = Folder::create(&args.out, TABLE_EXTENSION)?;
-    let progress = bar(out, settings.trials(), "searching");
+    let asked: &[Metric] = &[];
+    if args.until_gain.is_some() && (asked.is_empty() || algorithm.name != "guided") {
+        return Err(Failure::Usage(
+            "--until-gain needs --algorithm guided and an evaluator: nobody else knows what is left to gain".to_owned(),
+        ));
+    }
+    let known = fork::known(args, &folder, &loaded.space, asked, out)?;
+    let live = Live::new(out, &problem, args.events.as_deref())?;
     let started = Instant::now();
-    let watch = Bar(progress.clone());
     let start = if args.resume {
         Start::Resume
     } else {
@@ -133,13 +156,15 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         problem: &problem,
         settings,
         evaluator: None,
-        watch: &watch,
+        known: known.as_ref(),
+        watch: &live,
         stop: &stop,
     };
-    let (outcome, archs) = folder::search(&folder, start, run, &write_table)?;
-    progress.finish_and_clear();
+    let found = folder::search(&folder, start, run, &write_table);
+    live.end(found.as_ref().map(|(outcome, _)| outcome));
+    let (outcome, archs) = found?;
     let seconds = started.elapsed().as_secs_f64();
-    out.note(&tally_text(&outcome, seconds));
+    out.note(&text::tally(&outcome, seconds));
     if outcome.stop == Stop::Interrupted {
         let done = grouped(outcome.trials.len() as u64);
         return Err(Failure::Interrupted(format!(
@@ -148,7 +173,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         )));
     }
     if outcome.front.is_empty() {
-        return Err(infeasible(&problem, &outcome, &costs));
+        return Err(text::infeasible(&problem, &outcome, &costs));
     }
     #[cfg(feature = "torch")]
     let built = build::best(args, &loaded, &outcome, &archs, &args.out, out)?;
@@ -165,6 +190,17 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     );
     ranking.print(&args.out, out)?;
     Ok(Exit::Ok)
+}
+
+/// A part of a whole, in percent if it says so.
+fn part(text: &str) -> std::result::Result<f64, String> {
+    let (number, unit) = match text.trim().strip_suffix('%') {
+        Some(percent) => (percent.trim(), 0.01),
+        None => (text.trim(), 1.0),
+    };
+    let part = number.parse::<f64>().ok().map(|x| x * unit);
+    part.filter(|x| (0.0..1.0).contains(x))
+        .ok_or_else(|| "expected a part of 1, for example 0.0005 or 0.05%".to_owned())
 }
 
 #[cfg(feature = "analysis")]
@@ -206,6 +242,10 @@ fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> R
     }
     Problem::parse(&objectives, &args.limits, budgets, &known)
         .and_then(|p| p.with_references(&args.references, &known))
+        .and_then(|p| match &args.weights {
+            Some(weights) => p.with_weights(weights, &known),
+            None => Ok(p),
+        })
         .map_err(|d| Failure::Usage(d.render(None)))
 }
 
@@ -269,15 +309,6 @@ pub(super) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     Ok(stop)
 }
 
-struct Bar(ProgressBar);
-
-impl Watch for Bar {
-    fn progress(&self, progress: Progress) {
-        self.0.set_length(progress.budget);
-        self.0.set_position(progress.trials);
-    }
-}
-
 /// A word of a command line as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=@:,".contains(c);
@@ -286,87 +317,4 @@ fn quoted(word: &str) -> String {
     } else {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
-}
-
-fn tally_text(outcome: &Outcome, seconds: f64) -> String {
-    let (n, tally) = (outcome.trials.len() as u64, &outcome.tally);
-    let new = n - tally.replayed;
-    let rate = if new > 0 && seconds > 0.0 {
-        format!(", {} a second", grouped((new as f64 / seconds) as u64))
-    } else {
-        String::new()
-    };
-    let mut text = format!(
-        "{} networks in {seconds:.1} s ({} from the journal{rate}); {} within the limits, {} on the front",
-        grouped(n),
-        grouped(tally.replayed),
-        grouped(tally.feasible),
-        grouped(outcome.front.len() as u64),
-    );
-    if outcome.stop == Stop::Exhausted {
-        text.push_str("; the space has no more");
-    }
-    if tally.unasked > 0 {
-        let count = grouped(tally.unasked);
-        text.push_str(&format!("; {count} beyond a limit were not asked about"));
-    }
-    if let Some(gain) = outcome.gain_left.filter(|g| g.is_finite()) {
-        let percent = 100.0 * gain;
-        text.push_str(&format!(
-            "\nexpected gain left: {percent:.3} % of the hypervolume from one more network"
-        ));
-    }
-    if tally.unbuildable > 0 {
-        let example = tally
-            .unbuildable_example
-            .as_deref()
-            .unwrap_or("no reason known");
-        text.push_str(&format!(
-            "\nnote: {} draws cannot be built, for example: {example}",
-            grouped(tally.unbuildable)
-        ));
-    }
-    text
-}
-
-/// Says which limit turned down how many.
-fn infeasible(problem: &Problem, outcome: &Outcome, costs: &Costs<'_>) -> Failure {
-    let n = outcome.trials.len() as u64;
-    let mut text = format!("none of {} networks keeps within all limits", grouped(n));
-    let limits = problem.limits.iter().zip(&outcome.tally.turned_down);
-    for (limit, count) in limits.filter(|(_, count)| **count > 0) {
-        text.push_str(&format!("\n  {limit} turned down {}", grouped(*count)));
-    }
-    for (metric, count) in outcome
-        .metrics
-        .iter()
-        .zip(&outcome.tally.missing)
-        .filter(|(_, count)| **count > 0)
-    {
-        text.push_str(&format!("\n  {metric} is missing in {}", grouped(*count)));
-        let first = outcome.trials.assignment(0);
-        if let (Some(device), Some(assignment)) = (metric.device(), first) {
-            let kinds: Vec<&str> = costs
-                .uncovered(assignment, device)
-                .iter()
-                .map(|k| k.name())
-                .collect();
-            if !kinds.is_empty() {
-                text.push_str(&format!(
-                    " (not covered by the profile: {})",
-                    kinds.join(", ")
-                ));
-            }
-        }
-    }
-    if let Some(example) = &outcome.tally.unbuildable_example {
-        text.push_str(&format!(
-            "\n  {} draws cannot be built, for example: {example}",
-            grouped(outcome.tally.unbuildable)
-        ));
-    }
-    if n == 0 && outcome.tally.unbuildable == 0 {
-        return Failure::Other(anyhow!("the search made no trials: is the budget 0?"));
-    }
-    Failure::Infeasible(text)
 }

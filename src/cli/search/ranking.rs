@@ -82,6 +82,10 @@ impl<'a> Ranking<'a> {
         let choices = self.node_choices();
         let measured = self.built.values().any(|b| b.measured_latency_s.is_some());
         let mut head: Vec<String> = vec!["rank".into(), "trial".into()];
+        let weighed = !self.outcome.scores.is_empty();
+        if weighed {
+            head.push("score".into());
+        }
         head.extend(metrics.iter().map(heading));
         if measured {
             head.push("ms here".into());
@@ -91,6 +95,7 @@ impl<'a> Ranking<'a> {
         let rows = shown.iter().zip(&predictions).map(|(&rank, predictions)| {
             let trial = self.outcome.front[rank];
             let mut row = vec![(rank + 1).to_string(), trial.to_string()];
+            row.extend(self.outcome.scores.get(rank).map(|x| format!("{x:.3}")));
             row.extend(metrics.iter().map(|m| self.cell(m, trial, predictions)));
             if measured {
                 row.push(
@@ -117,8 +122,13 @@ impl<'a> Ranking<'a> {
         text.push_str("\n\n");
         if shown.len() < total {
             text.push_str(&format!(
-                "{} of the {total} networks on the front, spread over it. ",
-                shown.len()
+                "{} of the {total} networks on the front, {}. ",
+                shown.len(),
+                if weighed {
+                    "the best by score"
+                } else {
+                    "spread over it"
+                },
             ));
         }
         text.push_str(&self.notes(measured));
@@ -150,6 +160,9 @@ impl<'a> Ranking<'a> {
         let n = self.outcome.front.len();
         if n <= SHOWN {
             return (0..n).collect();
+        }
+        if !self.outcome.scores.is_empty() {
+            return (0..SHOWN).collect();
         }
         let built = |rank: &usize| self.built.contains_key(&self.outcome.front[*rank]);
         let mut ranks: Vec<usize> = (0..n).filter(built).collect();
@@ -308,6 +321,7 @@ impl<'a> Ranking<'a> {
         json!({
             "rank": rank + 1,
             "trial": trial,
+            "score": self.outcome.scores.get(rank),
             "fingerprint": self.outcome.trials.fingerprint(trial),
             "arch": self.archs.get(rank).map(|p| p.display().to_string()),
             "assignment": self.values(trial),

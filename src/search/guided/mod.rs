@@ -81,6 +81,8 @@ struct Guided<'a> {
     /// What was told, without what failed.
     known: Known,
     told: Vec<Trial>,
+    /// Told, but never asked for here: another run had them.
+    others: Vec<Trial>,
     started: usize,
     /// Quantiles of cost still to be begun with, as costs from and to.
     start: Option<Vec<(f64, f64)>>,
@@ -106,6 +108,7 @@ fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
         open: HashMap::new(),
         known: Known::default(),
         told: Vec::new(),
+        others: Vec::new(),
         started: 0,
         start: None,
         box_of: Vec::new(),
@@ -183,6 +186,7 @@ impl Searcher for Guided<'_> {
         let parents = self.parents();
         let parents: Vec<&Assignment> = parents.iter().collect();
         self.pool.refresh(&parents, rng)?;
+        self.adopt();
         if self.start.is_none() {
             self.settle_start(n, rng);
         }
@@ -212,9 +216,15 @@ impl Searcher for Guided<'_> {
         for trial in done {
             let row = self.open.remove(&trial.fingerprint.0);
             let all = |u: &Unknown| trial.metrics.get(u.metric).is_some_and(|x| !x.is_nan());
-            if let Some(row) = row.filter(|_| self.unknown.iter().all(all)) {
-                self.known.push(row);
-                self.told.push(trial.clone());
+            if !self.unknown.iter().all(all) {
+                continue;
+            }
+            match row {
+                Some(row) => {
+                    self.known.push(row);
+                    self.told.push(trial.clone());
+                }
+                None => self.others.push(trial.clone()),
             }
         }
     }
@@ -225,12 +235,23 @@ impl Searcher for Guided<'_> {
 }
 
 impl Guided<'_> {
+    /// Learns from what was never asked for here.
+    fn adopt(&mut self) {
+        let others = std::mem::take(&mut self.others);
+        let rows = self.pool.adopt(&others);
+        for (trial, row) in others.into_iter().zip(rows) {
+            self.known.push(row);
+            self.told.push(trial);
+        }
+    }
+
     /// Settles what the search begins with, and the box that gains are measured in.
     fn settle_start(&mut self, n: usize, rng: &mut Rng) {
         let entries = &self.pool.entries;
         let mut costs: Vec<f64> = entries.iter().map(|e| e.cost).collect();
         costs.sort_by(f64::total_cmp);
-        let count = START.max(n).min(costs.len());
+        let known = self.known.len();
+        let count = START.max(n).saturating_sub(known).min(costs.len());
         let at = |k: usize| match k == count {
             true => f64::INFINITY,
             false => costs[k * costs.len() / count],

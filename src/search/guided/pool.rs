@@ -2,12 +2,13 @@
 
 use super::features::{Candidate, Features};
 use super::gp::Row;
-use crate::base::hash::Fingerprint;
+use crate::base::hash::{Fingerprint, Keys};
 use crate::base::rng::Rng;
 use crate::search::breed::{Breeder, mutate};
 use crate::search::evaluate::Costs;
 use crate::search::judge::Judge;
 use crate::search::metric::{COUNTS, Metric};
+use crate::search::searcher::Trial;
 use crate::space::{Assignment, SampleError, Space};
 use rand::RngExt;
 
@@ -107,6 +108,20 @@ impl<'a> Pool<'a> {
         }
         self.add(new);
         Ok(())
+    }
+
+    /// Features of networks that another run had; they are no candidates any more.
+    pub fn adopt(&mut self, others: &[Trial]) -> Vec<Row> {
+        let Some(features) = self.features.as_ref().filter(|_| !others.is_empty()) else {
+            return Vec::new();
+        };
+        self.breeder.know(others);
+        let taken: Keys = others.iter().map(|t| t.fingerprint.0).collect();
+        self.entries.retain(|e| !taken.contains(&e.fingerprint.0));
+        let candidates: Vec<Candidate<'_>> = (others.iter())
+            .map(|t| (&t.assignment, &*t.metrics))
+            .collect();
+        features.of(&candidates)
     }
 
     fn add(&mut self, new: Vec<(Assignment, Fingerprint, Box<[f64]>)>) {

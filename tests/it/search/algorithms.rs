@@ -104,6 +104,7 @@ fn taught(case: &Case, folder: Option<(&Path, Start)>, answers: usize) -> (Outco
         problem: &case.problem,
         settings: case.settings,
         evaluator: Some(&mut teacher),
+        known: None,
         watch: &Silent,
         stop: &AtomicBool::new(false),
     };
@@ -326,6 +327,7 @@ fn a_guided_search_of_a_large_space_beats_chance_within_its_limits() {
             problem: &case.problem,
             settings: case.settings,
             evaluator: Some(&mut two),
+            known: None,
             watch: &Silent,
             stop: &AtomicBool::new(false),
         };

@@ -163,6 +163,7 @@ fn evaluated(folder: &Path, answers_left: usize) -> (Outcome, Vec<u64>) {
         problem: &case.problem,
         settings: case.settings,
         evaluator: Some(&mut evaluator),
+        known: None,
         watch: &Silent,
         stop: &AtomicBool::new(false),
     };
@@ -207,7 +208,7 @@ fn an_evaluator_is_never_asked_twice() {
 struct EndAfter<'a>(AtomicUsize, &'a AtomicBool);
 
 impl Watch for EndAfter<'_> {
-    fn progress(&self, _: Progress) {
+    fn progress(&self, _: &Progress) {
         if self.0.fetch_sub(1, Ordering::Relaxed) <= 1 {
             self.1.store(true, Ordering::Relaxed);
         }
@@ -228,6 +229,7 @@ fn an_interrupted_run_keeps_what_it_has_and_goes_on() {
         problem: &case.problem,
         settings: case.settings,
         evaluator: None,
+        known: None,
         watch: &watch,
         stop: &stop,
     };
