@@ -3,7 +3,7 @@
 
 use crate::cli::failure::Result;
 use crate::cli::out::{Out, grouped, mj, ms, scaled};
-use crate::cli::progress::bar;
+use crate::cli::progress::line;
 use crate::search::metric::{Metric, Unit};
 use crate::search::objective::Problem;
 use crate::search::{Outcome, Phase, Progress, Watch};
@@ -65,7 +65,7 @@ impl<'a> Live<'a> {
         };
         Ok(Self {
             problem,
-            bar: bar(out, 0, ""),
+            bar: line(out),
             watched: out.is_watched(),
             lines: match (out.is_watched() || out.is_quiet(), out.is_json()) {
                 (true, _) => Lines::None,
@@ -122,22 +122,18 @@ impl<'a> Live<'a> {
     }
 
     fn text(&self, progress: &Progress, pace: &Pace) -> String {
-        let mut parts = vec![format!(
-            "{} of {}",
-            grouped(progress.trials),
-            grouped(progress.budget)
-        )];
+        let mut parts = vec![grouped(progress.trials)];
         if let Some(rate) = pace.rate {
             parts.push(match rate {
-                10.0.. => format!("{} a second", grouped(rate as u64)),
-                _ => format!("{rate:.2} a second"),
+                10.0.. => format!("{}/s", grouped(rate as u64)),
+                _ => format!("{rate:.2}/s"),
             });
         }
         parts.extend(pace.left.map(|left| format!("{} left", span(left))));
         parts.push(format!("front {}", grouped(progress.front)));
         parts.extend(progress.hypervolume.map(|v| format!("hypervolume {v:.3}")));
         let first = self.problem.objectives.first().zip(progress.best.first());
-        parts.extend(first.map(|(o, x)| format!("best {} {}", o.metric, shown(&o.metric, *x))));
+        parts.extend(first.map(|(o, x)| format!("{} {}", o.metric, shown(&o.metric, *x))));
         parts.join(", ")
     }
 }
@@ -165,8 +161,9 @@ impl Watch for Live<'_> {
             match self.lines {
                 Lines::None => {}
                 Lines::Text => tell(&format!(
-                    "{}: {}",
+                    "{}, of {}: {}",
                     state.phase.name(),
+                    grouped(progress.budget),
                     self.text(progress, &pace)
                 )),
                 Lines::Json => {
@@ -189,15 +186,15 @@ impl Watch for Live<'_> {
         let mut state = self.state();
         state.phase = phase;
         state.pace.clear();
-        self.bar.set_prefix(phase.name());
-        self.bar.set_message("");
         let style = match phase {
-            Phase::Replaying | Phase::Searching => "{prefix:>10} [{bar:20}] {wide_msg}",
-            Phase::Reading | Phase::Writing => "{prefix:>10} {spinner} {elapsed}",
+            Phase::Replaying | Phase::Searching => "{prefix} {percent:>2} %: {wide_msg}",
+            Phase::Reading | Phase::Writing => "{prefix} {spinner} {elapsed}",
         };
         if let Ok(style) = ProgressStyle::with_template(style) {
-            self.bar.set_style(style.progress_chars("=> "));
+            self.bar.set_style(style);
         }
+        self.bar.set_prefix(phase.name());
+        self.bar.set_message("");
         let event = json!({"event": "phase", "time_s": seconds(time), "phase": phase.name()});
         state.event(&event);
         // of what takes long the end is announced too
