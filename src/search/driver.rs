@@ -232,6 +232,10 @@ impl Run<'_> {
             stop: stop?,
             tally: state.tally,
             gain_left: state.gain_left,
+            evaluator: self
+                .evaluator
+                .as_ref()
+                .and_then(|e| e.command().map(str::to_owned)),
         })
     }
 

@@ -435,6 +435,11 @@ pub trait Evaluate: Send {
     /// What it tells.
     fn metrics(&self) -> &[Metric];
 
+    /// The command that answers, where it is one.
+    fn command(&self) -> Option<&str> {
+        None
+    }
+
     /// Answers each of `asked` (by its position) in any order, as soon as it can. Returns early where `stop` is set or
     /// `answer` gives false.
     ///

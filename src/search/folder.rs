@@ -221,6 +221,7 @@ pub fn summary(
         "unbuildable_example": tally.unbuildable_example,
         "failed": tally.failed,
         "expected_gain_left": outcome.gain_left,
+        "evaluator": outcome.evaluator,
     })
 }
 

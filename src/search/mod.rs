@@ -25,6 +25,7 @@ pub mod nsga2;
 pub mod objective;
 pub mod outcome;
 mod population;
+pub mod process;
 pub mod progress;
 pub mod random;
 mod record;

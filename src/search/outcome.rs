@@ -48,6 +48,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// What one more trial was expected to add to the hypervolume of the front, as a part of it, where the algorithm knows.
     pub gain_left: Option<f64>,
+    /// The command that answered, where there is one. It is no part of a run's identity.
+    pub evaluator: Option<String>,
 }
 
 /// Counts of what became of the assignments.

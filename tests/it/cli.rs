@@ -1,6 +1,7 @@
 //! The program as scripts see it: exit codes, stdout that is data and nothing else, closed pipes.
 
 mod check;
+mod evaluator;
 mod export;
 #[cfg(all(feature = "torch", feature = "analysis"))]
 mod measure;

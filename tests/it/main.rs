@@ -8,6 +8,7 @@ mod counts;
 mod device;
 mod diagnostics;
 mod draws;
+mod evaluators;
 mod expressions;
 mod families;
 mod floors;

@@ -5,7 +5,7 @@ mod bytes;
 #[path = "onnx/networks.rs"]
 mod networks;
 #[path = "onnx/ops.rs"]
-mod ops;
+pub mod ops;
 
 use crate::python::{call, names_by_order, op, python, repo};
 use blocksmith::emit::onnx::{Batch, Options, model};

@@ -4,6 +4,8 @@ mod algorithms;
 mod device;
 mod fork;
 mod journal;
+mod kills;
+pub mod process;
 mod resume;
 
 use blocksmith::base::table::{Column, Table};

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "torch")]
 mod build;
+mod evaluator;
 mod fork;
 mod live;
 mod ranking;
@@ -12,11 +13,12 @@ use super::files::{device, load};
 use super::out::{Out, grouped};
 use crate::base::table::Table;
 use crate::device::{BUILT_IN, DeviceModel};
-use crate::search::evaluate::Costs;
+use crate::search::evaluate::{Costs, Evaluate};
 use crate::search::folder::{self, Folder};
 use crate::search::journal::Start;
-use crate::search::metric::{Known, Metric, Unit};
+use crate::search::metric::{Known, Unit};
 use crate::search::objective::{Limit, Problem};
+use crate::search::process::kill_all;
 use crate::search::{Run, SEARCHERS, Settings, Stop, searcher};
 use live::Live;
 use ranking::Ranking;
@@ -65,6 +67,8 @@ pub struct Args {
     /// not named weighs nothing. The front stays as it is.
     #[arg(long, value_name = "'METRIC=W,…'")]
     weights: Option<String>,
+    #[command(flatten)]
+    evaluator: evaluator::Evaluator,
     /// Where all chance comes from.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -114,6 +118,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         .map(|d| device(d))
         .collect::<Result<Vec<_>>>()?;
     let problem = problem(args, &loaded.space.ast().budgets, &extra)?;
+    let asked = args.evaluator.metrics(&problem)?;
     for doubt in doubtful_units(&problem, &args.limits) {
         out.note(&doubt);
     }
@@ -132,18 +137,17 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         algorithm,
         seed: args.seed,
         budget: args.budget,
-        batch: None,
+        batch: args.evaluator.batch(),
         until_gain: args.until_gain,
     };
     let stop = stop_on_ctrl_c()?;
     let folder = Folder::create(&args.out, TABLE_EXTENSION)?;
-    let asked: &[Metric] = &[];
     if args.until_gain.is_some() && (asked.is_empty() || algorithm.name != "guided") {
         return Err(Failure::Usage(
             "--until-gain needs --algorithm guided and an evaluator: nobody else knows what is left to gain".to_owned(),
         ));
     }
-    let known = fork::known(args, &folder, &loaded.space, asked, out)?;
+    let known = fork::known(args, &folder, &loaded.space, &asked, out)?;
     let live = Live::new(out, &problem, args.events.as_deref())?;
     let started = Instant::now();
     let start = if args.resume {
@@ -151,25 +155,39 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     } else {
         Start::New
     };
+    let mut process = args.evaluator.process(
+        &loaded.program,
+        &problem,
+        algorithm,
+        &args.out,
+        live.bar(),
+        out,
+    )?;
     let run = Run {
         costs: &costs,
         problem: &problem,
         settings,
-        evaluator: None,
+        evaluator: process.as_mut().map(|p| p as &mut dyn Evaluate),
         known: known.as_ref(),
         watch: &live,
         stop: &stop,
     };
     let found = folder::search(&folder, start, run, &write_table);
     live.end(found.as_ref().map(|(outcome, _)| outcome));
-    let (outcome, archs) = found?;
+    if let Some(process) = &mut process {
+        process.end();
+        let remarks = evaluator::remarks(process);
+        remarks.iter().for_each(|r| out.note(r));
+    }
+    drop(process);
+    let resume = command_line(&["--resume"]);
+    let (outcome, archs) = found.map_err(|e| evaluator::failure(e, &resume))?;
     let seconds = started.elapsed().as_secs_f64();
     out.note(&text::tally(&outcome, seconds));
     if outcome.stop == Stop::Interrupted {
         let done = grouped(outcome.trials.len() as u64);
         return Err(Failure::Interrupted(format!(
-            "interrupted after {done} trials; all are kept. Go on with:\n  {} --resume",
-            command_line(&["--resume"])
+            "interrupted after {done} trials; all are kept. Go on with:\n  {resume} --resume"
         )));
     }
     if outcome.front.is_empty() {
@@ -233,7 +251,7 @@ fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> R
     let known = Known {
         devices: &names,
         device,
-        evaluator: false,
+        evaluator: args.evaluator.is_given(),
     };
     let mut objectives = args.objectives.clone();
     if objectives.is_empty() && !extra.is_empty() {
@@ -303,6 +321,7 @@ pub(super) fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>> {
     let flag = Arc::clone(&stop);
     ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
+            kill_all();
             std::process::exit(Exit::Interrupted as i32);
         }
     })?;
@@ -318,3 +337,18 @@ fn quoted(word: &str) -> String {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
+        evaluator: process.as_mut().map(|p| p as &mut dyn Evaluate),
+        known: known.as_ref(),
+        watch: &live,
+        stop: &stop,
+    };
+    let found = folder::search(&folder, start, run, &write_table);
+    live.end(found.as_ref().map(|(outcome, _)| outcome));
+    if let Some(process) = &mut process {
+        process.end();
+        let remarks = evaluator::remarks(process);
+        remarks.iter().for_each(|r| out.note(r));
+    }
+    drop(process);
+    let resume = command_line(&["--resume"]);
+    let (outcome, archs) = found.map_err(|e| evaluator::failure(e, &resume))?;

@@ -72,7 +72,7 @@ impl<'a> Ranking<'a> {
             let tally = &self.outcome.tally;
             let document = json!({
                 "run": folder.display().to_string(), "trials": self.outcome.trials.len(), "feasible": tally.feasible,
-                "replayed": tally.replayed, "unbuildable": tally.unbuildable, "stop": self.outcome.stop.name(), "front": rows,
+                "replayed": tally.replayed, "failed": tally.failed, "unbuildable": tally.unbuildable, "stop": self.outcome.stop.name(), "front": rows,
             });
             out.json(&document)?;
             return Ok(());
@@ -274,7 +274,7 @@ impl<'a> Ranking<'a> {
                 range(mj(value), ends.map(|(Joules(lo), Joules(hi))| (lo, hi)), mj)
             }
             _ if metric.is_whole() => scaled(value),
-            _ => format!("{value}"),
+            _ => figures(value),
         }
     }
 
@@ -341,11 +341,45 @@ fn heading(metric: &Metric) -> String {
     }
 }
 
+/// A value of an unknown kind, to six figures.
+fn figures(value: f64) -> String {
+    let whole = value.abs().max(1e-300).log10().floor();
+    if !(-4.0..9.0).contains(&whole) && value != 0.0 {
+        return format!("{value:.5e}");
+    }
+    let text = format!("{value:.*}", (5.0 - whole).clamp(0.0, 9.0) as usize);
+    match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text,
+    }
+}
+
 /// A metric's value as JSON: whole where the metric is, `null` where it is missing.
 fn number(metric: &Metric, value: f64) -> Value {
     match value {
         v if v.is_nan() => Value::Null,
         v if metric.is_whole() && (0.0..=9e15).contains(&v) => json!(v as u64),
         v => json!(v),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::figures;
+
+    #[test]
+    fn six_figures_are_enough() {
+        for (value, text) in [
+            (0.0, "0"),
+            (0.5, "0.5"),
+            (0.693_147_18, "0.693147"),
+            (-12.345_678_9, "-12.3457"),
+            (73.49, "73.49"),
+            (1234567.0, "1234567"),
+            (1.5e12, "1.50000e12"),
+            (1.0e-7, "1.00000e-7"),
+        ] {
+            assert_eq!(figures(value), text);
+        }
     }
 }

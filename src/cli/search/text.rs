@@ -43,6 +43,12 @@ pub fn tally(outcome: &Outcome, seconds: f64) -> String {
             "\nexpected gain left: {percent:.3} % of the hypervolume from one more network"
         ));
     }
+    if tally.failed > 0 {
+        let count = grouped(tally.failed);
+        text.push_str(&format!(
+            "\nnote: the evaluator failed on {count} of them, see the column `error`"
+        ));
+    }
     if tally.unbuildable > 0 {
         let example = tally
             .unbuildable_example

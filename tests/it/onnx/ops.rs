@@ -119,7 +119,7 @@ fn every_op_agrees_with_pytorch_on_larger_maps() {
     );
 }
 
-fn value_json(value: &naive::Value) -> Value {
+pub fn value_json(value: &naive::Value) -> Value {
     let (c, h, w) = value.dims();
     let data: Vec<f64> = value.data.iter().flatten().flatten().copied().collect();
     match value.flat {
@@ -129,7 +129,7 @@ fn value_json(value: &naive::Value) -> Value {
 }
 
 /// The weights that the naive executor works with.
-fn naive_weights(graph: &Graph) -> Weights {
+pub fn naive_weights(graph: &Graph) -> Weights {
     let values = graph.parameters().into_iter().map(|p| {
         let (node, elems) = (p.node.index(), p.elems() as usize);
         let kind = match p.role {
