@@ -5,6 +5,7 @@ mod device;
 mod fork;
 mod journal;
 mod kills;
+mod misbehaving;
 pub mod process;
 mod resume;
 

@@ -84,6 +84,11 @@ impl<'a> Live<'a> {
         })
     }
 
+    /// The live line, for whoever prints beside it.
+    pub fn bar(&self) -> &ProgressBar {
+        &self.bar
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // whoever panicked left nothing half done
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

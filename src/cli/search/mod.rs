@@ -337,18 +337,3 @@ fn quoted(word: &str) -> String {
         format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
-        evaluator: process.as_mut().map(|p| p as &mut dyn Evaluate),
-        known: known.as_ref(),
-        watch: &live,
-        stop: &stop,
-    };
-    let found = folder::search(&folder, start, run, &write_table);
-    live.end(found.as_ref().map(|(outcome, _)| outcome));
-    if let Some(process) = &mut process {
-        process.end();
-        let remarks = evaluator::remarks(process);
-        remarks.iter().for_each(|r| out.note(r));
-    }
-    drop(process);
-    let resume = command_line(&["--resume"]);
-    let (outcome, archs) = found.map_err(|e| evaluator::failure(e, &resume))?;
