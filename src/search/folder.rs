@@ -8,6 +8,7 @@
 //! | `known.jsonl` | what was carried over, where the run started from another ([`known`](super::known)) |
 //! | `trials.parquet` | a row a trial, in the order of their numbers |
 //! | `front.parquet` | the same columns: the front, best first objective first; where objectives are weighed, best score first |
+//! | `evaluator.log`, `evaluator.json` | what an evaluator said on stderr, and its command |
 //! | `front/001-trial-17.json` | the archs of the front; they stand alone |
 //!
 //! Each file but the journal is written beside and renamed. Trials, front and archs hold nothing of the moment: the same

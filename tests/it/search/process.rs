@@ -175,7 +175,7 @@ pub fn assert_ends(process: usize) {
     let started = Instant::now();
     while runs(process) {
         assert!(
-            started.elapsed() < Duration::from_secs(10),
+            started.elapsed() < Duration::from_secs(60),
             "{process} still runs"
         );
         std::thread::sleep(Duration::from_millis(10));
@@ -307,7 +307,7 @@ fn an_interrupted_search_waits_for_what_is_open() {
 #[test]
 fn an_interrupted_search_waits_no_longer_than_an_answer_may_take() {
     let bench = Bench::new("while next; do [ $id = 2 ] && sleep 1000; tell $id; done")
-        .with(|o| o.timeout = Some(Duration::from_millis(600)));
+        .with(|o| o.timeout = Some(Duration::from_millis(1500)));
     let watch = EndAfter(AtomicUsize::new(2), &bench.stop);
     let started = Instant::now();
     let (outcome, lives) = bench.watched(&watch);
