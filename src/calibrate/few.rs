@@ -14,13 +14,13 @@ use super::hosted::{self, Hosted};
 use super::interval;
 use super::joint::{self, Belief, Columns, Family, Row};
 use super::peers::{Board, MIN_SHOTS, Peers};
-use super::priors::{self, RateTable, Work};
+use super::priors::{self, EffectTable, RateTable, Work};
 use super::public::{About, counts};
 use super::sample::Sample;
 use super::{beside, transfer};
 use crate::base::stats::median;
 use crate::device::{
-    BUILT_IN, DeviceModel, HeldOut, Known, Law, Profile, Provenance, Quantity, signature,
+    BUILT_IN, DeviceModel, Effects, HeldOut, Known, Law, Profile, Provenance, Quantity, signature,
 };
 use crate::fuse::{Kernel, KernelKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -91,6 +91,9 @@ pub fn fit_own(
     };
     let mut profile = about.profile(&fitted, kinds);
     profile.known = known;
+    if let Some(init) = init {
+        profile.effects = init.effects.clone();
+    }
     Ok(profile)
 }
 
@@ -109,6 +112,7 @@ pub struct Start {
     columns: Columns,
     family: Family,
     law: Law,
+    effects: EffectTable,
     cache_elems: f64,
     /// By signature.
     known: BTreeMap<u64, Known>,
@@ -127,7 +131,10 @@ impl Start {
             rates: rates_of(init),
             known: init.known.clone(),
         };
-        Self::of(&own, family, init.law, init.cache_elems)
+        Self {
+            effects: priors::effects_of(init),
+            ..Self::of(&own, family, init.law, init.cache_elems)
+        }
     }
 
     /// A board of so many threads among peers.
@@ -154,6 +161,7 @@ impl Start {
             columns,
             family,
             law,
+            effects: [Effects::NONE; KernelKind::COUNT],
             cache_elems: cache_elems.unwrap_or(f64::INFINITY),
             known: shared(members),
             peers: None,
@@ -186,7 +194,7 @@ impl Start {
             let alone = self.alone.as_ref()?;
             let there = |s: &Sample| -> Option<f64> {
                 let known = self.known.get(&signature(&s.kernels))?;
-                let work = Work::of(&s.kernels, s.batch, self.cache_elems, &self.law);
+                let work = self.work(s);
                 let rates = joint::predict(&self.columns.costs(&work), alone);
                 Some(rates + known.log_ratio / TRUST)
             };
@@ -216,12 +224,16 @@ impl Start {
 
     /// Latency and signature as the fit takes them; what is known of a network is taken out of its time.
     fn row(&self, sample: &Sample) -> Row {
-        let work = Work::of(&sample.kernels, sample.batch, self.cache_elems, &self.law);
         Row {
             device: 0,
-            costs: self.columns.costs(&work),
+            costs: self.columns.costs(&self.work(sample)),
             log: sample.latency_s.ln() - self.miss(&sample.kernels),
         }
+    }
+
+    fn work(&self, sample: &Sample) -> Work {
+        let (kernels, batch) = (&sample.kernels, sample.batch);
+        Work::with(kernels, batch, self.cache_elems, &self.law, &self.effects)
     }
 
     fn miss(&self, kernels: &[Kernel]) -> f64 {
@@ -272,7 +284,8 @@ fn shared(members: &[Member]) -> BTreeMap<u64, Known> {
 pub fn family_of(init: &Profile) -> Vec<Member> {
     let shipped = BUILT_IN.iter();
     let profiles = shipped.filter_map(|b| Profile::parse(b.text, b.name).ok());
-    let same = profiles.filter(|p| p.runtime == init.runtime && p.law == init.law);
+    let same = profiles
+        .filter(|p| (&p.runtime, &p.law, &p.effects) == (&init.runtime, &init.law, &init.effects));
     let member = |p: Profile| Member {
         rates: rates_of(&p),
         known: p.known,
@@ -385,13 +398,10 @@ fn adapt(
         let columns = Columns::single(prior.clone());
         let family = Family::of_one(columns.logs(&prior));
         let rows: Vec<Row> = (samples.iter().zip(&energies))
-            .map(|(s, joules)| {
-                let work = Work::of(&s.kernels, s.batch, start.cache_elems, &init.law);
-                Row {
-                    device: 0,
-                    costs: columns.costs(&work),
-                    log: joules.max(f64::MIN_POSITIVE).ln(),
-                }
+            .map(|(s, joules)| Row {
+                device: 0,
+                costs: columns.costs(&start.work(s)),
+                log: joules.max(f64::MIN_POSITIVE).ln(),
             })
             .collect();
         let logs = joint::adapt(&rows, &family, &BELIEF);

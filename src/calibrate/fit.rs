@@ -26,6 +26,10 @@ pub struct Options {
     /// How strongly the factors of kinds are pulled towards 1: weakly, for the prior knows how the rates of a kind go
     /// together better than how kinds do.
     pub kind_pull: f64,
+    /// Whether each kind gets a factor before each rate does.
+    pub kinds_first: bool,
+    /// What each sample counts, by its number; 1 where the list ends.
+    pub weights: Vec<f64>,
     /// How the runtime turns shapes into work.
     pub law: Law,
     /// How strongly rates are pulled towards the prior: the square of (expected relative error of a sample / expected
@@ -50,6 +54,8 @@ impl Options {
             prior: prior.time,
             power: prior.power,
             kind_pull: 0.0002,
+            kinds_first: true,
+            weights: Vec::new(),
             law: Law::PLAIN,
             pull: 0.0025,
             huber: 0.05,
@@ -152,8 +158,8 @@ pub fn powered(latency: &RateTable, options: &Options) -> RateTable {
     table
 }
 
-/// The rates that explain `costs` best, over the samples that `keep` lets in: first a factor for each kind, then one for
-/// each rate.
+/// The rates that explain `costs` best, over the samples that `keep` lets in: first a factor for each kind, where
+/// the options say so, then one for each rate.
 pub fn solve(
     works: &[Work],
     costs: &[f64],
@@ -162,6 +168,9 @@ pub fn solve(
     options: &Options,
 ) -> RateTable {
     let rows: Vec<usize> = (0..works.len()).filter(|i| keep(*i)).collect();
+    if !options.kinds_first {
+        return refine(works, costs, &rows, prior, options, false);
+    }
     let by_kind = refine(works, costs, &rows, prior, options, true);
     refine(works, costs, &rows, &by_kind, options, false)
 }
@@ -220,7 +229,9 @@ fn refine(
     } else {
         options.pull
     };
-    let mut weights = vec![1.0; rows.len()];
+    let own = |i: &usize| options.weights.get(*i).copied().unwrap_or(1.0);
+    let own: Vec<f64> = rows.iter().map(own).collect();
+    let mut weights = own.clone();
     let mut factors = vec![1.0; constant + 1];
     for _ in 0..6 {
         let mut normal = Normal::new(constant + 1);
@@ -231,9 +242,9 @@ fn refine(
             normal.pull(i, 1.0, pull);
         }
         factors = normal.solve();
-        for (a, weight) in matrix.iter().zip(&mut weights) {
+        for ((a, own), weight) in matrix.iter().zip(&own).zip(&mut weights) {
             let miss = a.iter().zip(&factors).map(|(a, f)| a * f).sum::<f64>() - 1.0;
-            *weight = (options.huber / miss.abs().max(1e-12)).min(1.0);
+            *weight = own * (options.huber / miss.abs().max(1e-12)).min(1.0);
         }
     }
     // kinds and rates that no sample uses keep their prior: the caller decides what becomes of them

@@ -35,6 +35,7 @@ pub mod public;
 pub mod report;
 pub mod residuals;
 pub mod sample;
+pub mod shapes;
 pub mod torch_gpus;
 pub mod transfer;
 pub mod vulkan;

@@ -8,8 +8,9 @@ const HEAD: &str = "\
 # Device profiles
 
 Generated from `results/devices/*.json`; a test holds it current. `blocksmith calibrate --public DIR --out results/devices`
-fits all of them again from the public tables, byte for byte; with `--report` it also predicts every split of the table in
-[figures.md](figures.md) and prints that.
+fits all but `x86-*` again from the public tables, byte for byte; with `--report` it also predicts every split of the table in
+[figures.md](figures.md) and prints that. `scripts/refit-own` fits `x86-*` again from this project's own rows in
+`results/measurements`, byte for byte too.
 
 A profile says what kernels cost on one device under one runtime. `blocksmith devices` lists them, `--device NAME` uses
 one, `--device FILE` uses your own.
@@ -34,7 +35,11 @@ one, `--device FILE` uses your own.
    slower one is the time: seconds to issue a launch (`host_s`) and to run it. At batch 1 issuing decides, at batch 64 the
    kernels do. Both sides of five GPUs are fitted at once, then each GPU by itself around that.
 7. A phone with five networks (Paddle-Lite) is looked for among the boards under ncnn, beside the one with the same core.
-8. Groups of networks are held out in turn. Their errors are the figures below, and the 80 % quantile of their log errors
+8. Where single operators were measured beside networks (`x86-*`, and with `calibrate` any device of yours), rates are hardly
+   pulled towards what is likely, and kinds have effects of their own (`effects` in the profile): few channels or pixels,
+   whole vectors of channels, packs, steps, dilation, inputs that libtorch thinks too small for oneDNN, a launch a group, PReLU.
+   An effect is kept where operators are predicted better from each other with it; networks have no say in that.
+9. Groups of networks are held out in turn. Their errors are the figures below, and the 80 % quantile of their log errors
    is the interval around a prediction. A board's own twenty errors are joined by those of all boards, weighing as much.
    *covers* is the share of held-out rows inside an interval that they had no part in, *width* its width over its middle.
 

@@ -3,8 +3,8 @@
 //! A fit multiplies each prior rate by a factor near 1 unless the data say otherwise; a prior rate of 0 stays 0. Scale is
 //! fitted first, so only the ratios matter.
 
-use crate::device::{Law, Rates};
-use crate::fuse::{Kernel, KernelKind};
+use crate::device::{Effects, Law, Profile, Rates};
+use crate::fuse::{Kernel, KernelKind, WorkClass};
 
 /// Rates by kernel kind, and the constant of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +61,37 @@ impl Work {
         }
         Self(work)
     }
+
+    /// As [`of`](Self::of), where kinds have effects of their own.
+    pub fn with(
+        kernels: &[Kernel],
+        batch: u32,
+        cache_elems: f64,
+        law: &Law,
+        effects: &EffectTable,
+    ) -> Self {
+        let mut work = [[0.0; Rates::COUNT]; KernelKind::COUNT];
+        for kernel in kernels {
+            let kind = law.kind(kernel).index();
+            let units = law.work_with(&effects[kind], kernel, f64::from(batch), cache_elems);
+            for (sum, unit) in work[kind].iter_mut().zip(units) {
+                *sum += unit;
+            }
+        }
+        Self(work)
+    }
+}
+
+/// Effects by [`KernelKind::index`].
+pub type EffectTable = [Effects; KernelKind::COUNT];
+
+/// The effects of a profile.
+pub fn effects_of(profile: &Profile) -> EffectTable {
+    let mut table = [Effects::NONE; KernelKind::COUNT];
+    for (kind, effects) in &profile.effects {
+        table[kind.index()] = *effects;
+    }
+    table
 }
 
 /// A runtime's rates before any data, and what its energy is before any energy data.
@@ -175,6 +206,27 @@ fn core(rows: &Rows) -> RateTable {
             Concat | Copy | Shuffle => [0.0, 0.0, 0.3, 0.3, s, 0.0, 2000.0, 0.0],
             Upsample => [0.0, 0.0, 0.0, 0.6, s, 0.0, 2000.0, 0.0],
             Other => [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 5000.0, 0.0],
+        };
+        table.rates[kind.index()] = rates.map(|r| r * NS);
+    }
+    table
+}
+
+/// Seconds on some processor, where operators were measured: every rate that a kind may have, none of them more than a size.
+pub fn wide() -> RateTable {
+    use KernelKind::*;
+    const NS: f64 = 1e-9;
+    let mut table = RateTable::zero();
+    table.constant = 5e-6;
+    for kind in KernelKind::ALL {
+        // mac, edge, in, out, spilled, weight, launch, unpacked, all in ns
+        let rates: [f64; Rates::COUNT] = match kind {
+            Linear => [0.0, 0.0, 0.0, 0.0, 0.0, 0.03, 8000.0, 0.0],
+            _ => match kind.class() {
+                WorkClass::Conv => [0.02, 0.02, 0.1, 0.1, 0.1, 0.03, 8000.0, 0.0],
+                WorkClass::Depthwise => [0.06, 0.02, 0.1, 0.1, 0.1, 0.0, 8000.0, 0.0],
+                _ => [0.0, 0.0, 0.1, 0.1, 0.1, 0.0, 8000.0, 0.0],
+            },
         };
         table.rates[kind.index()] = rates.map(|r| r * NS);
     }

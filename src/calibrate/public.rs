@@ -391,6 +391,7 @@ impl About<'_> {
             interval,
             fuse: self.rules,
             law: self.law,
+            effects: BTreeMap::new(),
             cache_elems: self.cache_elems,
             latency_constant_s: short(fitted.latency.constant),
             host_constant_s: None,

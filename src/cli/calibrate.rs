@@ -7,6 +7,7 @@ use super::networks::{Networks, input};
 use super::out::Out;
 use crate::analysis::parquet;
 use crate::base::file::write_atomically;
+use crate::base::table::Table;
 use crate::calibrate::few;
 use crate::calibrate::nasbench::A76_CACHE_ELEMS;
 use crate::calibrate::own::MIN_OPERATORS;
@@ -49,15 +50,15 @@ pub struct Args {
     /// How the runtime fuses; that of --init where it is left out.
     #[arg(long, value_name = "RUNTIME", value_parser = ["eager", "torch", "onnx", "litert", "torchmobile", "ncnn"])]
     runtime: Option<String>,
-    /// The hardware, in words.
-    #[arg(long, default_value = "not stated")]
-    hardware: String,
+    /// The hardware, in words. This and the next two are what the rows say where they are left out.
+    #[arg(long)]
+    hardware: Option<String>,
     /// Threads that the networks ran on.
-    #[arg(long, default_value_t = 1)]
-    threads: u32,
+    #[arg(long)]
+    threads: Option<u32>,
     /// Number format.
-    #[arg(long, default_value = "fp32")]
-    precision: String,
+    #[arg(long)]
+    precision: Option<String>,
     /// Refits all shipped profiles from the public tables in this folder (`nasbench201_pi5.parquet`, `ncnn_arm.parquet`, ...).
     #[arg(long, value_name = "DIR", conflicts_with_all = ["measurements", "ops", "name", "init", "runtime"])]
     public: Option<PathBuf>,
@@ -204,12 +205,17 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
             ));
         }
     };
-    let (mut rows, mut others) = (Vec::new(), Vec::new());
+    let (mut rows, mut others, mut said) = (Vec::new(), Vec::new(), Said::default());
     for path in &args.measurements {
-        let (measured, named) = read_rows(path, &args.ops, &rules)?;
+        let table = parquet::read(path)?;
+        let (measured, named) = read_rows(&table, &args.ops, &rules)?;
         rows.extend(measured);
         others.extend(named);
+        said.hear(&table)?;
     }
+    let hardware = args.hardware.as_deref().or(said.hardware.as_deref());
+    let precision = args.precision.as_deref().or(said.precision.as_deref());
+    let threads = args.threads.or(said.threads);
     let files: Vec<String> = args
         .measurements
         .iter()
@@ -217,14 +223,14 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
         .collect();
     let about = About {
         name: args.name.as_deref().unwrap_or_default(),
-        hardware: &args.hardware,
+        hardware: hardware.unwrap_or("not stated"),
         runtime: args
             .runtime
             .as_deref()
             .or(init.map(|i| i.runtime.as_str()))
             .unwrap_or_default(),
-        threads: args.threads,
-        precision: &args.precision,
+        threads: threads.unwrap_or(1),
+        precision: precision.unwrap_or("fp32"),
         rules,
         law: match init {
             Some(init) => init.law,
@@ -241,7 +247,7 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
             data: files.join(", "),
             origin: "own measurements".to_owned(),
             licence: "not stated".to_owned(),
-            date: None,
+            date: said.date.clone(),
             networks: 0,
             rows: 0,
             groups: 0,
@@ -261,7 +267,7 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     let samples: Vec<Sample> = rows.iter().map(|r| r.sample.clone()).collect();
     let operators = rows.iter().filter(|r| r.operator).count();
     let profile = if init.is_none() && operators >= MIN_OPERATORS {
-        fit_with_operators(about, &rows, prior).map_err(input)?
+        fit_with_operators(about, &rows).map_err(input)?
     } else {
         fit_own(about, &samples, init, prior, &others).map_err(input)?
     };
@@ -271,19 +277,51 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     Ok(profile)
 }
 
+/// What rows of `measure` say of their run: of the last of them, as rows of one profile have one setting.
+#[derive(Default)]
+struct Said {
+    hardware: Option<String>,
+    precision: Option<String>,
+    threads: Option<u32>,
+    /// The newest day.
+    date: Option<String>,
+}
+
+impl Said {
+    fn hear(&mut self, table: &Table) -> Result<()> {
+        let texts = |name: &str| -> Result<Vec<String>> {
+            let Some(_) = table.get(name) else {
+                return Ok(Vec::new());
+            };
+            let cells = table.texts(name).map_err(input)?;
+            Ok(cells.iter().flatten().cloned().collect())
+        };
+        self.hardware = texts("hardware")?.pop().or(self.hardware.take());
+        self.precision = texts("precision")?.pop().or(self.precision.take());
+        if table.get("threads").is_some() {
+            let threads = table.wholes("threads").map_err(input)?;
+            let last = threads.iter().flatten().last();
+            self.threads = last.and_then(|t| u32::try_from(*t).ok()).or(self.threads);
+        }
+        let days = texts("date")?;
+        let days = days.iter().filter_map(|d| d.get(..10)).map(str::to_owned);
+        self.date = days.chain(self.date.take()).max();
+        Ok(())
+    }
+}
+
 /// Rows of `measure` say of which suite and family they are; others are networks, each a family of its own.
 fn read_rows(
-    path: &Path,
+    table: &Table,
     ops: &[PathBuf],
     rules: &FuseRules,
 ) -> Result<(Vec<Measured>, Vec<Sample>)> {
-    let table = parquet::read(path)?;
     let texts = |name: &str| {
         let column = table.get(name).map(|_| table.texts(name));
         column.transpose().map_err(input)
     };
     let (suites, families) = (texts("suite")?, texts("family")?);
-    let mut networks = Networks::open(&table, ops, rules, 1)?;
+    let mut networks = Networks::open(table, ops, rules, 1)?;
     let latencies = table.all_reals("latency_s").map_err(input)?;
     let energies = table
         .get("energy_j")
@@ -327,10 +365,8 @@ fn read_rows(
         if let Some(family) = cell(families) {
             sample.group = family;
         }
-        samples.push(Measured {
-            sample,
-            operator: cell(suites).as_deref() == Some("ops"),
-        });
+        let operator = cell(suites).as_deref() == Some("ops");
+        samples.push(Measured { operator, sample });
     }
     // what else the operator tables have, at the batch of most rows
     let mut batches: Vec<u32> = samples.iter().map(|s| s.sample.batch).collect();

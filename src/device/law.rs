@@ -1,5 +1,6 @@
 //! How a runtime turns a kernel's shape into work.
 
+use super::effects::Effects;
 use super::profile::Rates;
 use crate::fuse::{Kernel, KernelKind, WorkClass};
 use serde::{Deserialize, Serialize};
@@ -112,6 +113,19 @@ impl Law {
             launches,
             batch * unpacked,
         ]
+    }
+
+    /// As [`work`](Self::work), of a kind with effects of its own.
+    pub fn work_with(
+        &self,
+        effects: &Effects,
+        kernel: &Kernel,
+        batch: f64,
+        cache_elems: f64,
+    ) -> [f64; Rates::COUNT] {
+        let mut units = self.work(kernel, batch, cache_elems);
+        effects.apply(kernel, batch, &mut units);
+        units
     }
 }
 

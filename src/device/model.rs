@@ -1,5 +1,6 @@
 //! A profile made ready to predict.
 
+use super::effects::Effects;
 use super::error::{DeviceError, DeviceErrorKind, PredictError};
 use super::law::Law;
 use super::profile::{KindProfile, Profile, Rates, Support};
@@ -164,6 +165,7 @@ struct Row {
     latency: [f64; Rates::COUNT],
     energy: [f64; Rates::COUNT],
     host: f64,
+    effects: Option<Effects>,
     max_macs: f64,
     max_elems: f64,
 }
@@ -214,6 +216,9 @@ impl DeviceModel {
         for (kind, rates) in &profile.kernels {
             rows[kind.index()] = Row::of(*kind, rates);
         }
+        for (kind, effects) in &profile.effects {
+            rows[kind.index()].effects = Some(*effects);
+        }
         let cache_elems = profile.cache_elems.unwrap_or(f64::INFINITY);
         let known = profile.known.iter();
         let mut known: Vec<_> = known
@@ -237,6 +242,14 @@ impl DeviceModel {
 
     fn row(&self, kernel: &Kernel) -> &Row {
         &self.rows[self.law.kind(kernel).index()]
+    }
+
+    /// The units of work of a kernel, one of those that `row` has the rates of.
+    fn units(&self, row: &Row, kernel: &Kernel, batch: f64) -> [f64; Rates::COUNT] {
+        match &row.effects {
+            None => self.law.work(kernel, batch, self.cache_elems),
+            Some(effects) => (self.law).work_with(effects, kernel, batch, self.cache_elems),
+        }
     }
 
     /// The profile of that name among the shipped ones, or else in that file.
@@ -311,7 +324,7 @@ impl DeviceModel {
                 uncovered.push(kernel.kind);
                 continue;
             }
-            let units = self.law.work(kernel, n, self.cache_elems);
+            let units = self.units(row, kernel, n);
             let (time, joules) = (dot(&row.latency, &units), dot(&row.energy, &units));
             let class = &mut classes[kernel.kind.class() as usize];
             let launch = [row.latency, row.energy].map(|r| r[LAUNCH] * units[LAUNCH]);
@@ -413,7 +426,7 @@ impl DeviceModel {
             }
             let row = self.row(kernel);
             sum += if row.covers(kernel) {
-                let units = self.law.work(kernel, n, self.cache_elems);
+                let units = self.units(row, kernel, n);
                 let (time, joules) = (dot(&row.latency, &units), dot(&row.energy, &units));
                 Sum::covered(time, row.host * units[LAUNCH], joules)
             } else {
@@ -476,7 +489,10 @@ impl DeviceModel {
         let n = f64::from(batch);
         let factor = self.correction(kernels);
         let energy = |joules: f64| self.profile.energy_constant_j.map(|_| Joules(joules));
-        let work = |kernel: &Kernel| (self.row(kernel), self.law.work(kernel, n, self.cache_elems));
+        let work = |kernel: &Kernel| {
+            let row = self.row(kernel);
+            (row, self.units(row, kernel, n))
+        };
         let (mut busy, mut issued) = (0.0, 0.0);
         if self.profile.host_constant_s.is_some() {
             for (row, units) in kernels.iter().map(work) {
@@ -521,6 +537,7 @@ impl Row {
             latency: rates.latency_s.to_array(),
             energy: rates.energy_j.unwrap_or_default().to_array(),
             host: rates.host_s,
+            effects: None,
             max_macs: rates.seen.map_or(f64::INFINITY, |s| s.max_macs as f64),
             max_elems: rates.seen.map_or(f64::INFINITY, |s| s.max_elems as f64),
         }

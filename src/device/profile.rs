@@ -1,5 +1,6 @@
 //! The profile file.
 
+use super::effects::Effects;
 use super::error::{DeviceError, DeviceErrorKind};
 use super::law::Law;
 use crate::fuse::{FuseRules, KernelKind};
@@ -38,6 +39,9 @@ pub struct Profile {
     /// What of a kernel's shape costs work; all off where the file does not say.
     #[serde(default)]
     pub law: Law,
+    /// What of a kernel's shape costs single kinds more; left out where nothing does.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub effects: BTreeMap<KernelKind, Effects>,
     /// Elements of one kernel's inputs and outputs that its near caches hold; `null` where the fit does not tell.
     pub cache_elems: Option<f64>,
     /// Seconds a run takes beside its kernels.
@@ -225,6 +229,18 @@ impl Rates {
     /// How many there are.
     pub const COUNT: usize = 8;
 
+    /// Index of `per_mac` in [`to_array`](Self::to_array).
+    pub const MAC: usize = 0;
+
+    /// Index of `per_edge`.
+    pub const EDGE: usize = 1;
+
+    /// Index of `per_elem_in`.
+    pub const IN: usize = 2;
+
+    /// Index of `per_elem_out`.
+    pub const OUT: usize = 3;
+
     /// Index of `per_elem_spilled` in [`to_array`](Self::to_array).
     pub const SPILLED: usize = 4;
 
@@ -336,6 +352,11 @@ impl Profile {
         let law = [self.law.half_in, self.law.half_out, self.law.half_pixels];
         for (what, got) in ["half_in", "half_out", "half_pixels"].iter().zip(law) {
             number(&format!("law.{what}"), got)?;
+        }
+        for (kind, effects) in &self.effects {
+            for (what, got) in effects.numbers() {
+                number(&format!("effects.{}.{what}", kind.name()), got)?;
+            }
         }
         for got in self.latency_range_s.unwrap_or_default() {
             number("latency_range_s", got)?;

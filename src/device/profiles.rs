@@ -15,7 +15,7 @@ macro_rules! built_in {
     };
 }
 
-/// The shipped profiles. `blocksmith calibrate --public` writes their files.
+/// The shipped profiles. `blocksmith calibrate --public` writes their files, `scripts/refit-own` those of `x86-*`.
 pub static BUILT_IN: &[BuiltIn] = built_in![
     "pi5-litert",
     "pi5-onnx",
@@ -76,4 +76,10 @@ pub static BUILT_IN: &[BuiltIn] = built_in![
     "titanx-torch",
     "titanxp-torch",
     "v100-torch",
+    "x86-torch",
+    "x86-torch-2t",
+    "x86-torch-bf16",
+    "x86-torch-bf16-2t",
+    "x86-onnxruntime",
+    "x86-onnxruntime-2t",
 ];

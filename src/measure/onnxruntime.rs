@@ -148,7 +148,7 @@ impl OrtRuntime {
     fn session(&self, bytes: &[u8]) -> ort::Result<Session> {
         let level = match self.setup.form {
             Form::Eager => GraphOptimizationLevel::Disable,
-            Form::Folded | Form::Frozen => GraphOptimizationLevel::All,
+            Form::Folded | Form::Fused | Form::Frozen => GraphOptimizationLevel::All,
         };
         let threads = usize::try_from(self.setup.threads.max(1)).unwrap_or(1);
         let plain = |e: ort::Error<SessionBuilder>| ort::Error::new(e.message());
@@ -230,7 +230,7 @@ impl Runtime for OrtRuntime {
         };
         let bytes = match self.setup.form {
             Form::Eager => model(graph, &weights, &options).and_then(|m| m.to_bytes()),
-            Form::Folded | Form::Frozen => {
+            Form::Folded | Form::Fused | Form::Frozen => {
                 let folded = fold(graph);
                 let weights = folded.weights(&weights);
                 model(&folded.graph, &weights, &options).and_then(|m| m.to_bytes())

@@ -51,6 +51,8 @@ pub enum Form {
     Eager,
     /// Batch norms folded into the layers before them, dead nodes dropped.
     Folded,
+    /// Folded, activations inside convolutions, filters laid out once as the library wants them.
+    Fused,
     /// Folded, and traced to TorchScript with its weights as constants.
     Frozen,
 }
@@ -61,6 +63,7 @@ impl Form {
         match self {
             Self::Eager => "eager",
             Self::Folded => "folded",
+            Self::Fused => "fused",
             Self::Frozen => "frozen",
         }
     }

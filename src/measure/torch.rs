@@ -4,7 +4,7 @@ use super::host::timed;
 use super::runtime::{Form, Loaded, MemoryFormat, Precision, Runtime, RuntimeError};
 use super::window::{Sampling, Timed, WindowOptions, sample};
 use crate::ir::{Graph, Shape};
-use crate::torch::{Device, Frozen, Net, Tensor, TorchError, libtorch_version};
+use crate::torch::{Device, Frozen, Fused, Net, Tensor, TorchError, libtorch_version};
 use rand_distr::{Distribution, StandardNormal};
 use tch::Kind;
 
@@ -67,7 +67,7 @@ impl TorchRuntime {
         let nhwc = setup.memory_format == MemoryFormat::Nhwc;
         let net = match setup.form {
             Form::Eager => net.laid_out(nhwc)?,
-            Form::Folded | Form::Frozen => net.optimized_with(nhwc)?,
+            Form::Folded | Form::Fused | Form::Frozen => net.optimized_with(nhwc)?,
         };
         let kind = match setup.precision {
             Precision::Fp32 => Kind::Float,
@@ -79,6 +79,7 @@ impl TorchRuntime {
         let device = net.device();
         let runs = match setup.form {
             Form::Frozen => Runs::Frozen(net.frozen(&inputs)?),
+            Form::Fused => Runs::Fused(Box::new(net.fused(setup.batch)?)),
             Form::Eager | Form::Folded => Runs::Net(Box::new(net)),
         };
         Ok(Prepared {
@@ -108,6 +109,7 @@ impl Runtime for TorchRuntime {
 
 enum Runs {
     Net(Box<Net>),
+    Fused(Box<Fused>),
     Frozen(Frozen),
 }
 
@@ -131,6 +133,7 @@ impl Prepared {
         let (outputs, timed) = timed(self.alone, || {
             let outputs = match &self.runs {
                 Runs::Net(net) => net.forward(&self.inputs),
+                Runs::Fused(net) => net.forward(&self.inputs),
                 Runs::Frozen(module) => module.forward(&self.inputs),
             };
             wait();

@@ -6,6 +6,7 @@
 
 mod deploy;
 mod error;
+mod fused;
 mod init;
 mod net;
 mod optimize;
@@ -15,6 +16,7 @@ mod weights;
 
 pub use deploy::Frozen;
 pub use error::{TorchError, TorchErrorKind};
+pub use fused::Fused;
 pub use net::{Net, parse_device};
 pub use self_test::{SelfTest, libtorch_version, self_test};
 pub use tch::{Device, Tensor};

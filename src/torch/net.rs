@@ -1,6 +1,7 @@
 //! A graph with weights, ready to run.
 
 use super::error::{TorchError, TorchErrorKind};
+use super::fused::Joined;
 use super::init::{MAX_PARAMS, initial, sizes};
 use super::plan::Plan;
 use crate::ir::params::{Param, Role};
@@ -32,7 +33,7 @@ pub struct Net {
     pub(super) tensors: Vec<Tensor>,
     pub(super) channels_last: bool,
     pub(super) kind: Kind,
-    plan: Plan,
+    pub(super) plan: Plan,
     device: Device,
 }
 
@@ -133,9 +134,18 @@ impl Net {
     /// # Errors
     /// Where the inputs do not fit, or libtorch refuses (memory, most likely).
     pub fn forward(&self, inputs: &[Tensor]) -> Result<Vec<Tensor>, TorchError> {
+        self.forward_with(inputs, None)
+    }
+
+    pub(super) fn forward_with(
+        &self,
+        inputs: &[Tensor],
+        joined: Option<&Joined>,
+    ) -> Result<Vec<Tensor>, TorchError> {
         let _guard = tch::no_grad_guard();
         let inputs = self.prepare(inputs)?;
-        let outputs = self.plan.run(&self.graph, &self.tensors, &inputs)?;
+        let plan = &self.plan;
+        let outputs = plan.run(&self.graph, &self.tensors, &inputs, joined)?;
         match self.channels_last {
             false => Ok(outputs),
             true => outputs.iter().map(|t| Ok(t.f_contiguous()?)).collect(),
@@ -241,7 +251,7 @@ fn check(params: &[Param]) -> Result<(), TorchError> {
 }
 
 /// tch has no argument for memory formats; a copy of the permuted tensor has the strides of channels-last.
-fn nhwc(x: &Tensor) -> Result<Tensor, TorchError> {
+pub(super) fn nhwc(x: &Tensor) -> Result<Tensor, TorchError> {
     Ok(x.f_permute([0, 2, 3, 1])?
         .f_contiguous()?
         .f_permute([0, 3, 1, 2])?)

@@ -1,6 +1,7 @@
 //! What a net runs, step by step: live nodes only, with the moment at which each value is no longer needed.
 
 use super::error::{TorchError, TorchErrorKind};
+use super::fused::Joined;
 use crate::ir::ops::{Act, ChannelConv, LocalResponseNorm, PoolKind, Real, UpsampleMode};
 use crate::ir::params::Param;
 use crate::ir::{Graph, Op, ValueId};
@@ -9,10 +10,10 @@ use tch::Tensor;
 
 /// One node to run.
 #[derive(Debug)]
-struct Step {
-    node: ValueId,
+pub(super) struct Step {
+    pub(super) node: ValueId,
     /// Its parameters, in the list of [`Graph::parameters`].
-    params: Range<usize>,
+    pub(super) params: Range<usize>,
     /// Values that nobody reads after it.
     frees: Vec<ValueId>,
     /// Whether the first input may be overwritten: nobody else reads it and it is no view of another value.
@@ -75,18 +76,26 @@ impl Plan {
         Self { steps }
     }
 
-    /// Runs all steps. `inputs` fit the graph, as the net has checked.
+    /// The steps in order.
+    pub(super) fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Runs all steps, those that are `joined` as they are. `inputs` fit the graph, as the net has checked.
     pub(super) fn run(
         &self,
         graph: &Graph,
         params: &[Tensor],
         inputs: &[Tensor],
+        joined: Option<&Joined>,
     ) -> Result<Vec<Tensor>, TorchError> {
         let mut values: Vec<Option<Tensor>> = Vec::new();
         values.resize_with(graph.nodes().len(), || None);
         for step in &self.steps {
-            let out = step
-                .run(graph, &params[step.params.clone()], inputs, &mut values)
+            let own = &params[step.params.clone()];
+            let out = joined
+                .and_then(|joined| joined.run(graph, step, own, &mut values))
+                .unwrap_or_else(|| step.run(graph, own, inputs, &mut values))
                 .map_err(|error| match graph.name(step.node) {
                     "" => error,
                     name => error.at(name),
@@ -263,7 +272,11 @@ impl Step {
 }
 
 /// The activation over its own input, where libtorch has such a form.
-fn act_in_place(act: Act, mut x: Tensor, params: &[Tensor]) -> Result<Tensor, TorchError> {
+pub(super) fn act_in_place(
+    act: Act,
+    mut x: Tensor,
+    params: &[Tensor],
+) -> Result<Tensor, TorchError> {
     Ok(match act {
         Act::Relu => x.f_relu_()?,
         Act::Relu6 => x.f_relu6_()?,

@@ -47,6 +47,7 @@ fn form(args: &Args) -> Form {
     match args.form {
         FormArg::Eager => Form::Eager,
         FormArg::Folded => Form::Folded,
+        FormArg::Fused => Form::Fused,
         FormArg::Frozen => Form::Frozen,
     }
 }
@@ -61,7 +62,7 @@ fn torch(args: &Args) -> Result<Chosen> {
     let device = parse_device(&args.device)?;
     let layout = args.memory_format.unwrap_or(match args.form {
         FormArg::Eager => LayoutArg::Nchw,
-        FormArg::Folded | FormArg::Frozen => LayoutArg::Nhwc,
+        FormArg::Folded | FormArg::Fused | FormArg::Frozen => LayoutArg::Nhwc,
     });
     let setup = TorchSetup {
         device,
@@ -104,8 +105,8 @@ fn onnxruntime(args: &Args) -> Result<Chosen> {
     if args.precision != PrecisionArg::Fp32 {
         return refuse("measures --precision fp32");
     }
-    if args.form == FormArg::Frozen {
-        return refuse("takes --form eager or folded; frozen is a form of TorchScript");
+    if matches!(args.form, FormArg::Fused | FormArg::Frozen) {
+        return refuse("takes --form eager or folded; the others are forms of libtorch");
     }
     if args.memory_format == Some(LayoutArg::Nhwc) {
         return refuse("takes --memory-format nchw, and chooses its own layout inside");

@@ -101,7 +101,7 @@ fn rows_are_added_and_forms_differ() {
     let folder = tempfile::tempdir().unwrap();
     let space = write(folder.path(), "tiny.json", TINY);
     let net = [space.to_str().unwrap(), "--set", "w=16"];
-    for form in ["eager", "folded", "frozen"] {
+    for form in ["eager", "folded", "fused", "frozen"] {
         let rest = [
             &net[..],
             &["--form", form, "--precision", "bf16", "--batch", "2"],
@@ -113,13 +113,13 @@ fn rows_are_added_and_forms_differ() {
     let table = parquet::read(&folder.path().join("m.parquet")).unwrap();
     assert_eq!(
         table.all_texts("form").unwrap(),
-        ["eager", "folded", "frozen"]
+        ["eager", "folded", "fused", "frozen"]
     );
     assert_eq!(
         table.all_texts("memory_format").unwrap(),
-        ["nchw", "nhwc", "nhwc"]
+        ["nchw", "nhwc", "nhwc", "nhwc"]
     );
-    assert_eq!(table.all_ints("batch").unwrap(), [2, 2, 2]);
+    assert_eq!(table.all_ints("batch").unwrap(), [2, 2, 2, 2]);
 }
 
 #[test]

@@ -44,6 +44,7 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
         },
         fuse: FuseRules::onnx(),
         law: Law::PLAIN,
+        effects: Default::default(),
         cache_elems: None,
         latency_constant_s: 1e-5,
         // the slower half of networks wait for the device, the others for the processor

@@ -21,6 +21,12 @@ fn folding_keeps_the_function_and_forward_keeps_its_input() {
             assert!(error <= 1e-5, "relative error {error:e}");
         }
     }
+    let fused = net.optimized().unwrap().fused(2).unwrap();
+    let got = fused.forward(std::slice::from_ref(&x)).unwrap();
+    for (got, want) in got.iter().zip(&want) {
+        let error = relative_error(got, want);
+        assert!(error <= 1e-5, "fused: relative error {error:e}");
+    }
     assert_eq!(
         relative_error(&x, &before),
         0.0,
