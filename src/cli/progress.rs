@@ -11,7 +11,7 @@ pub fn line(out: &Out) -> ProgressBar {
     } else {
         ProgressDrawTarget::hidden()
     };
-    let line = ProgressBar::with_draw_target(Some(0), target);
+    let line = ProgressBar::with_draw_target(Some(1), target);
     if let Ok(style) = ProgressStyle::with_template("") {
         line.set_style(style);
     }

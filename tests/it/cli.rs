@@ -3,6 +3,7 @@
 mod check;
 mod evaluator;
 mod export;
+mod forks;
 #[cfg(all(feature = "torch", feature = "analysis"))]
 mod measure;
 #[cfg(feature = "onnxruntime")]
