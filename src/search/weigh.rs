@@ -32,7 +32,8 @@ impl Problem {
             }
         }
         let sum: f64 = weights.iter().flatten().sum();
-        if !wrong.has_errors() && !(sum > 0.0 && sum.is_finite()) {
+        let adds_up = sum > 0.0 && sum.is_finite();
+        if !adds_up && !wrong.has_errors() {
             wrong.push(problem("the weights add up to nothing".to_owned()));
         }
         self.weights = weights.iter().map(|w| w.unwrap_or(0.0) / sum).collect();
