@@ -63,26 +63,12 @@ class Node:
         return float(self.values.get(key, default))
 
 
-class ChannelConv(nn.Conv1d):
-    """One filter along the channels."""
+class Scale(nn.Module):
+    """One number a channel."""
 
-    def __init__(self, size):
-        super().__init__(1, 1, size, bias=False)
-
-    def forward(self, x):
-        n, c, h, w = x.shape
-        k = self.kernel_size[0]
-        rows = F.pad(x.permute(0, 2, 3, 1).reshape(-1, 1, c), ((k - 1) // 2, k // 2))
-        return super().forward(rows).reshape(n, h, w, c).permute(0, 3, 1, 2)
-
-
-class L2Norm(nn.Module):
-    def __init__(self, channels, eps):
+    def __init__(self, channels, value):
         super().__init__()
-        self.weight, self.eps = nn.Parameter(torch.ones(channels)), eps
-
-    def forward(self, x):
-        return F.normalize(x, dim=1, eps=self.eps) * self.weight.view(1, -1, 1, 1)
+        self.weight = nn.Parameter(torch.full((channels,), value))
 
 
 class Gather(nn.Module):
@@ -91,9 +77,6 @@ class Gather(nn.Module):
     def __init__(self, channels, given):
         super().__init__()
         self.register_buffer("index", torch.arange(channels) % given)
-
-    def forward(self, x):
-        return x.index_select(1, self.index)
 
 
 class Net(nn.Module):
@@ -140,27 +123,46 @@ class Net(nn.Module):
         given, out = self.nodes[node.inputs[0]].shape, node.shape[0]
         bias = "bias" in node.flags
         if node.op == "conv":
-            groups = int(node.values.get("g", 1))
-            return nn.Conv2d(
-                given[0], out, node.pair("k", 0), node.pair("s", 1), node.pair("p", 0), node.pair("d", 1), groups, bias
-            )
+            return nn.Conv2d(given[0], out, node.pair("k", 0), groups=int(node.values.get("g", 1)), bias=bias)
         if node.op == "batch_norm":
-            return (nn.BatchNorm1d if len(given) == 1 else nn.BatchNorm2d)(out, eps=node.real("eps", 1e-5))
+            return nn.BatchNorm2d(out)
         if node.op == "linear":
             return nn.Linear(given[0], out, bias)
         if node.op == "prelu":
-            return nn.PReLU(out)
+            return Scale(out, 0.25)
         if node.op == "l2_norm":
-            return L2Norm(out, node.real("eps", 1e-12))
+            return Scale(out, 1.0)
         if node.op == "gather":
             return Gather(out, given[0])
         if node.op == "channel_conv":
-            return ChannelConv(int(node.values["k"]))
+            return nn.Conv1d(1, 1, int(node.values["k"]), bias=False)
         return None
+
+    def weigh(self, node, x):
+        """An op with weights: its own or those of another node, which may have other attributes."""
+        own = self.layers[node.owner]
+        if node.op == "conv":
+            places = node.pair("s", 1), node.pair("p", 0), node.pair("d", 1), int(node.values.get("g", 1))
+            return F.conv2d(x, own.weight, own.bias, *places)
+        if node.op == "batch_norm":
+            mean, var, eps = own.running_mean, own.running_var, node.real("eps", 1e-5)
+            return F.batch_norm(x, mean, var, own.weight, own.bias, self.training, 0.1, eps)
+        if node.op == "linear":
+            return F.linear(x, own.weight, own.bias)
+        if node.op == "prelu":
+            return F.prelu(x, own.weight)
+        if node.op == "l2_norm":
+            return F.normalize(x, dim=1, eps=node.real("eps", 1e-12)) * own.weight.view(1, -1, 1, 1)
+        if node.op == "gather":
+            return x.index_select(1, own.index)
+        n, c, h, w = x.shape  # channel_conv: one filter along the channels
+        k = own.weight.shape[-1]
+        rows = F.pad(x.permute(0, 2, 3, 1).reshape(-1, 1, c), ((k - 1) // 2, k // 2))
+        return F.conv1d(rows, own.weight).reshape(n, h, w, c).permute(0, 3, 1, 2)
 
     def apply_op(self, node, xs):
         if node.owner in self.layers:
-            return self.layers[node.owner](xs[0])
+            return self.weigh(node, xs[0])
         x, op = xs[0], node.op
         if op in ACTS:
             return ACTS[op](x)
@@ -248,15 +250,15 @@ def cifar(folder):
 
 
 def synthetic(count, size=32, classes=10):
-    """Made-up images: each class has four patterns, an image is one of them, shifted and under noise."""
+    """Made-up images: each class has four patterns, an image is one of them, shifted a little and under noise."""
     draw = torch.Generator().manual_seed(1)
     patterns = F.interpolate(torch.randn(classes * 4, 3, 6, 6, generator=draw), (size, size), mode="bilinear")
     labels = torch.randint(classes, (count,), generator=draw)
     which = labels * 4 + torch.randint(4, (count,), generator=draw)
     images = torch.stack([
-        patterns[k].roll(torch.randint(size, (2,), generator=draw).tolist(), (1, 2)) for k in which.tolist()
+        patterns[k].roll(torch.randint(-3, 4, (2,), generator=draw).tolist(), (1, 2)) for k in which.tolist()
     ])
-    images = images + torch.randn(images.shape, generator=draw)
+    images = images + 0.7 * torch.randn(images.shape, generator=draw)
     return (images * 40 + 128).clamp(0, 255).byte(), labels
 
 

@@ -84,8 +84,8 @@ fn the_training_example_builds_any_graph() {
     }
     let worst = worst(&python, &cases);
     println!("{} graphs, worst relative error {worst:.1e}", cases.len());
-    // both in double precision
-    assert!(worst < 1e-9, "{worst:e}");
+    // both in double precision, but the weights that are given are rounded to single
+    assert!(worst < 1e-5, "{worst:e}");
 }
 
 #[test]
@@ -102,5 +102,5 @@ fn the_training_example_builds_a_document() {
     let (_, program) = load_arch(document).map_err(|d| d.render(None)).unwrap();
     let graph = program.lower(&Assignment::empty(), Names::On).unwrap();
     let worst = worst(&python, &[case(&graph).unwrap()]);
-    assert!(worst < 1e-9, "{worst:e}");
+    assert!(worst < 1e-6, "{worst:e}");
 }

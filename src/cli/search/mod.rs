@@ -179,15 +179,20 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         let remarks = evaluator::remarks(process);
         remarks.iter().for_each(|r| out.note(r));
     }
+    let answers = process.as_ref().map(|p| p.lives().answers);
     drop(process);
     let resume = command_line(&["--resume"]);
     let (outcome, archs) = found.map_err(|e| evaluator::failure(e, &resume))?;
     let seconds = started.elapsed().as_secs_f64();
     out.note(&text::tally(&outcome, seconds));
     if outcome.stop == Stop::Interrupted {
-        let done = grouped(outcome.trials.len() as u64);
+        // answers of a batch that is not complete are no trials yet, but they are in the journal
+        let done = match answers {
+            Some(n) => format!("{} answers; these and all before", grouped(n)),
+            None => format!("{} trials; all", grouped(outcome.trials.len() as u64)),
+        };
         return Err(Failure::Interrupted(format!(
-            "interrupted after {done} trials; all are kept. Go on with:\n  {resume} --resume"
+            "interrupted after {done} are kept. Go on with:\n  {resume} --resume"
         )));
     }
     if outcome.front.is_empty() {

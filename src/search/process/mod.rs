@@ -69,6 +69,8 @@ pub struct Lives {
     pub timeouts: u32,
     /// Lines that were no answers.
     pub strays: u64,
+    /// Questions that it answered.
+    pub answers: u64,
 }
 
 /// The metrics that a problem needs of an evaluator: what is neither counted nor predicted, each once.
@@ -334,6 +336,7 @@ impl<'a> Process<'a> {
             };
         };
         self.answered.insert(trial);
+        self.lives.answers += 1;
         (self.strays, self.long, self.deaths) = (0, 0, 0);
         let values = match told {
             Told::Error(why) => Err(why),
