@@ -79,6 +79,9 @@ pub const GPUS: [Gpu; 5] = [
 /// What is held out.
 pub const LEFT_OUT_METHOD: &str = "one family of networks left out of all files at a time";
 
+/// How its shapes become work.
+pub const LAW: Law = Law::TENSOR_CORES;
+
 /// A network whose MACs in table and graph differ by more than this share was not the one timed.
 const MACS_DIFFER: f64 = 0.05;
 
@@ -191,13 +194,18 @@ pub fn columns() -> Columns {
             (_, Rates::LAUNCH) => "launch of the rest",
             (_, 5) => "weight",
             (_, 2 | 3) if dense => "dense moved",
+            (_, Rates::UNPACKED) if dense => "dense unpacked",
             (Conv3x3 | Conv3x3Strided | ConvOther, _) => "dense window",
             (Grouped | Grouped1x1, 2 | 3) => "grouped moved",
+            (Grouped | Grouped1x1, Rates::UNPACKED) => "grouped unpacked",
             (Grouped | Grouped1x1, _) => "grouped",
             (Depthwise3x3 | Depthwise3x3Strided | DepthwiseOther, 2 | 3) => "depthwise moved",
             (Depthwise3x3 | Depthwise3x3Strided, _) => "depthwise 3x3",
             (Concat | Copy | Shuffle, _) => "moves",
             (MaxPool | AvgPool, _) => "pools",
+            // a product with one value a channel reads half as much for what it writes
+            (Mul, 2) => "read by products",
+            (LayerNorm, Rates::EDGE) => "rows of norms",
             (_, 2 | 3) => return format!("{} moved", kind.name()),
             _ => kind.name(),
         };
@@ -207,7 +215,7 @@ pub fn columns() -> Columns {
 
 /// A network's kernels as a GPU works them off.
 pub fn work(kernels: &[Kernel], batch: u32) -> Work {
-    Work::of(kernels, batch, f64::INFINITY, &Law::PLAIN)
+    Work::of(kernels, batch, f64::INFINITY, &LAW)
 }
 
 /// The rows of one device for [`joint`].
@@ -303,7 +311,7 @@ impl Gpus {
 
     /// What a file's networks have of each kind.
     pub fn seen(&self, file: usize) -> Vec<Option<Seen>> {
-        seen(&self.files[file].1, &Law::PLAIN)
+        seen(&self.files[file].1, &LAW)
     }
 }
 

@@ -72,10 +72,16 @@ pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, Calibr
         if !networks.contains_key(name.as_ref()) {
             networks.insert(name.clone().into_owned(), Vec::new());
         }
-        if let (Some(kernel), Some(network)) = (
+        if let (Some(mut kernel), Some(network)) = (
             columns.kernel(row, taken, pool)?,
             networks.get_mut(name.as_ref()),
         ) {
+            let next = names.get(row + 1).zip(ops.get(row + 1));
+            let conv =
+                next.is_some_and(|(n, op)| *n == names[row] && known.get(op) == Some(&As::Conv));
+            if kernel.kind == KernelKind::Norm && conv {
+                columns.norm_of_weights(&mut kernel, row + 1)?;
+            }
             network.push(kernel);
         }
     }
@@ -161,6 +167,17 @@ struct Columns<'a> {
 }
 
 impl Columns<'_> {
+    /// A norm right before a convolution, of as many elements as that has weights, one row of them a channel, normalises the
+    /// weights: once a run, whatever the batch.
+    fn norm_of_weights(&self, norm: &mut Kernel, conv: usize) -> Result<(), TableError> {
+        let elems = norm.elems_out;
+        let flat = norm.output.hw().1 == 1;
+        if flat && self.weights.get(conv)? == Some(elems) {
+            (norm.elems_in, norm.elems_out, norm.weights) = (0, 0, elems);
+        }
+        Ok(())
+    }
+
     /// The kernel of a row; `None` where it costs nothing.
     fn kernel(
         &self,
@@ -382,14 +399,14 @@ static OPERATORS: &[(&str, As)] = {
         ("l2_norm", Kind(Other)),
         ("channel_conv", Kind(Other)),
         ("LRN", Kind(Other)),
-        ("LayerNorm", Kind(Other)),
+        ("LayerNorm", Kind(KernelKind::LayerNorm)),
         ("MultiHeadAttention", Kind(Other)),
         ("DetectionOutput", Kind(Other)),
         ("YoloDetectionOutput", Kind(Other)),
         ("Yolov3DetectionOutput", Kind(Other)),
         ("gelu", Kind(Other)),
-        ("native_layer_norm", Kind(Other)),
-        ("native_group_norm", Kind(Other)),
+        ("native_layer_norm", Kind(KernelKind::LayerNorm)),
+        ("native_group_norm", Kind(KernelKind::LayerNorm)),
         ("_softmax", Kind(Other)),
         ("_safe_softmax", Kind(Other)),
         ("linalg_vector_norm", Kind(Other)),

@@ -25,7 +25,8 @@ one, `--device FILE` uses your own.
 3. Work depends on shape as the runtime has it (`law` in the profile). In ncnn a dense 3x3 convolution multiplies Winograd
    tiles, whole ones only, so that a 7x7 map gains 3 times where a 56x56 map gains 4.4 times; its weights grow with the
    tiles; channels that are no multiple of four pay extra; few channels and few pixels run slowly; a grouped
-   convolution runs group after group.
+   convolution runs group after group. On GPUs in half precision dense convolutions of 16 channels run at half speed, channels
+   that are no multiple of 16 pay extra, grouped convolutions of such widths most of all, and layer norms pay for every row.
 4. Rates are fitted to the relative error of whole networks. Where networks tell little, rates follow what is likely: of
    the Pi's runtimes each has its own (how much the ends of rows cost, what spills), which were chosen with all three input sizes of
    the developers' cells in view. First each kind gets a factor, then each rate; far-off rows count less.
@@ -54,7 +55,7 @@ the operators of such networks:
 
 - beside one known GPU, the ratio of times follows from what a network makes of that GPU (multiply-accumulates, elements and
   launches a second, how much of what it moves convolutions move): a Gaussian process over the measured ones. After 20
-  networks others are off by 3.6 to 4.6 %, where rates moved by the same 20 were off by 4.6 to 6.0;
+  networks others are off by 3.6 to 4.8 %, where rates moved by the same 20 were off by 4.6 to 6.0;
 - on a board under ncnn, times follow from how networks go together over 112 tables (`results/devices/peers/ncnn.json`: the
   conditional mean of a Gaussian, with what doublings of threads change). `calibrate --suggest 6 --init PROFILE` names the
   networks to measure: the others are then off by 8.4 %, after six drawn at random by 10.5.
@@ -92,6 +93,9 @@ with `img_size` where the operator table has it. Rows are what the runtime runs,
 | `kernel_h`, `kernel_w`, `stride_h`, `stride_w`, `dilation_h`, `dilation_w` or `kh`, `kw`, `sh`, `sw`, `dh`, `dw` | the window | convolutions |
 | `groups` | groups | convolutions |
 | `pool_type` | `avg` or `max`, for ncnn's `Pooling` | no |
+
+A norm right before a convolution that has as many elements as the convolution has weights is taken to normalise those: it costs
+the same whatever the batch.
 
 A cell that is missing where it is needed, that cannot be, or that names no operator is an error with its row (from 0) and column.
 Several --ops are one table, as long as no network is in two.

@@ -205,7 +205,7 @@ fn core(rows: &Rows) -> RateTable {
             ActExp => [0.0, 0.0, 1.5, 1.5, s, 0.0, 2000.0, 0.0],
             Concat | Copy | Shuffle => [0.0, 0.0, 0.3, 0.3, s, 0.0, 2000.0, 0.0],
             Upsample => [0.0, 0.0, 0.0, 0.6, s, 0.0, 2000.0, 0.0],
-            Other => [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 5000.0, 0.0],
+            Other | LayerNorm => [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 5000.0, 0.0],
         };
         table.rates[kind.index()] = rates.map(|r| r * NS);
     }
@@ -253,7 +253,7 @@ pub fn ncnn() -> RateTable {
             Depthwise3x3Strided => [0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 4000.0, 0.0],
             DepthwiseOther => [0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 4000.0, 0.0],
             Linear => [0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 4000.0, 0.0],
-            MaxPool | AvgPool | Other => elem(1.0),
+            MaxPool | AvgPool | Other | LayerNorm => elem(1.0),
             GlobalPool | ActExp | Copy | Upsample => elem(0.5),
             Add | Mul | Act | Norm => elem(0.3),
             ActHard => elem(0.4),
@@ -274,17 +274,22 @@ pub fn gpu() -> RateTable {
         // mac, edge, in, out, spilled, weight, launch, unpacked, all in ps
         let rates: [f64; Rates::COUNT] = match kind {
             ConvFirst => [0.03, 0.0, 2.5, 2.5, 0.0, 0.0, 1e6, 0.0],
-            Conv1x1 | Conv3x3 | Conv3x3Strided | ConvOther | Linear => {
-                [0.013, 0.0, 2.5, 2.5, 0.0, 1.0, 1e6, 0.0]
+            Conv1x1 | Conv3x3 | Conv3x3Strided | ConvOther => {
+                [0.013, 0.0, 2.5, 2.5, 0.0, 1.0, 1e6, 0.013]
             }
-            Grouped1x1 | Grouped => [0.03, 0.0, 4.0, 4.0, 0.0, 1.0, 1e6, 0.0],
+            Linear => [0.013, 0.0, 2.5, 2.5, 0.0, 1.0, 1e6, 0.0],
+            Grouped1x1 | Grouped => [0.03, 0.0, 4.0, 4.0, 0.0, 1.0, 1e6, 0.03],
             Depthwise3x3 | Depthwise3x3Strided | DepthwiseOther => {
                 [0.05, 0.0, 4.0, 4.0, 0.0, 1.0, 1e6, 0.0]
             }
             GlobalPool | MaxPool | AvgPool => [0.0, 0.0, 3.0, 3.0, 0.0, 0.0, 1e6, 0.0],
             Other => [0.0, 0.0, 4.0, 4.0, 0.0, 0.0, 1e6, 0.0],
+            // each pixel's channels are a row
+            LayerNorm => [0.0, 400.0, 4.0, 4.0, 0.0, 0.0, 1e6, 0.0],
+            // weights that are normalised at every run
+            Norm => [0.0, 0.0, 2.5, 2.5, 0.0, 5.0, 1e6, 0.0],
             Upsample => [0.0, 0.0, 5.0, 5.0, 0.0, 0.0, 1e6, 0.0],
-            Add | Mul | Act | ActHard | ActExp | Norm | Concat | Copy | Shuffle => {
+            Add | Mul | Act | ActHard | ActExp | Concat | Copy | Shuffle => {
                 [0.0, 0.0, 2.5, 2.5, 0.0, 0.0, 1e6, 0.0]
             }
         };

@@ -295,7 +295,7 @@ fn gpu_profile(gpus: &gpu::Gpus, gpu: &gpu::Gpu) -> Result<Profile, CalibrateErr
         threads: 0,
         precision: "fp16 (automatic mixed precision)",
         rules: FuseRules::eager(),
-        law: Law::PLAIN,
+        law: gpu::LAW,
         cache_elems: None,
         provenance: Provenance {
             data: "timm_gpu, timm_graphs".to_owned(),

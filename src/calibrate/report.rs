@@ -10,7 +10,7 @@ use super::public::{self, Fits, Tables};
 use super::sample::{Sample, draw};
 use super::{arm, gpu, interval, more, nasbench, residuals};
 use crate::base::stats::{kendall_tau, mean};
-use crate::device::{HeldOut, Law, Profile, Quantity};
+use crate::device::{HeldOut, Profile, Quantity};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -389,7 +389,7 @@ fn gpus_left_out(gpus: &gpu::Gpus) -> Vec<Line> {
             rates: gpus.columns.table(logs),
             known: gpu::known_of(&gpus.files[twin].1, &gpus.columns, logs),
         };
-        let start = Start::of(&init, &[], Law::PLAIN, None);
+        let start = Start::of(&init, &[], gpu::LAW, None);
         let (mut pairs, mut names, mut halves) = (Vec::new(), Vec::new(), Vec::new());
         for draws in 0..DRAWS {
             let drawn = draw(

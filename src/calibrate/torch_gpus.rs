@@ -237,7 +237,13 @@ impl Gpus {
         }
         let has = |k: KernelKind| source.kernels.contains_key(&k);
         let from = super::few::rates_of(source);
-        transfer::fill(&mut kinds, &from, [&Law::PLAIN; 2], has, &source.name);
+        transfer::fill(
+            &mut kinds,
+            &from,
+            [&source.law, &Law::PLAIN],
+            has,
+            &source.name,
+        );
         transfer::fill_siblings(&mut kinds);
         let names: Vec<&str> = spaces.iter().map(|s| space_name(s)).collect();
         let mut notes = vec![

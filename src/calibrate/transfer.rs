@@ -138,7 +138,8 @@ pub fn misses(kinds: &BTreeMap<KernelKind, KindProfile>, source: &RateTable) -> 
 /// Gives kinds without rates those of a sibling that does much the same.
 pub fn fill_siblings(kinds: &mut BTreeMap<KernelKind, KindProfile>) {
     use KernelKind::{
-        Concat, Conv1x1, Conv3x3, Conv3x3Strided, ConvOther, Copy, Grouped, Grouped1x1, Shuffle,
+        Concat, Conv1x1, Conv3x3, Conv3x3Strided, ConvOther, Copy, Grouped, Grouped1x1, LayerNorm,
+        Other, Shuffle,
     };
     for (kind, sibling) in [
         (Shuffle, Copy),
@@ -147,6 +148,7 @@ pub fn fill_siblings(kinds: &mut BTreeMap<KernelKind, KindProfile>) {
         (Grouped1x1, Conv1x1),
         (Grouped, Conv3x3),
         (ConvOther, Conv3x3Strided),
+        (LayerNorm, Other),
     ] {
         if kinds.contains_key(&kind) {
             continue;

@@ -14,6 +14,9 @@ pub struct Law {
     pub winograd: bool,
     /// A grouped convolution runs as one dense convolution a group, each with a launch of its own.
     pub group_launches: bool,
+    /// Grouped convolutions have code of their own, which few channels or pixels do not slow.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub groups_apart: bool,
     /// Channels that are a multiple of this are packed; the others pay [`Rates::per_unpacked`]. 0 where it does not matter.
     pub pack: u32,
     /// Input channels (of one group) at which a dense convolution runs at half speed.
@@ -29,6 +32,7 @@ impl Law {
     pub const PLAIN: Law = Law {
         winograd: false,
         group_launches: false,
+        groups_apart: false,
         pack: 0,
         half_in: 0.0,
         half_out: 0.0,
@@ -39,10 +43,22 @@ impl Law {
     pub const NCNN: Law = Law {
         winograd: true,
         group_launches: true,
+        groups_apart: false,
         pack: 4,
         half_in: 3.0,
         half_out: 3.0,
         half_pixels: 12.0,
+    };
+
+    /// PyTorch on GPUs in half precision: matrix units take 16 channels at once.
+    pub const TENSOR_CORES: Law = Law {
+        winograd: false,
+        group_launches: false,
+        groups_apart: true,
+        pack: 16,
+        half_in: 16.0,
+        half_out: 16.0,
+        half_pixels: 0.0,
     };
 
     /// The kind whose rates a kernel costs.
@@ -83,7 +99,8 @@ impl Law {
             let channels = [kernel.input.channels(), kernel.output.channels()];
             let [cin, cout] = channels.map(|c| (c / groups).max(1));
             let image = kernel.kind == KernelKind::ConvFirst;
-            if self.half_in + self.half_out + self.half_pixels > 0.0 {
+            let apart = self.groups_apart && groups > 1;
+            if !apart && self.half_in + self.half_out + self.half_pixels > 0.0 {
                 let pixels = batch * f64::from(height.max(1)) * columns;
                 let slow =
                     (1.0 + self.half_out / f64::from(cout)) * (1.0 + self.half_pixels / pixels);
@@ -190,6 +207,19 @@ mod tests {
         let units = Law::NCNN.work(&grouped, 1.0, f64::INFINITY);
         assert_eq!((units[6], units[Rates::UNPACKED]), (4.0, 0.0));
         let shape = (1.0 + 3.0 / 4.0) * (1.0 + 3.0 / 4.0) * (1.0 + 12.0 / 32.0);
+        // 6 and 8 channels beside 16, and no whole 16; groups pay for the latter alone
+        let units = Law::TENSOR_CORES.work(&plain, 3.0, f64::INFINITY);
+        let macs = 3000.0 * (1.0 + 16.0 / 6.0) * (1.0 + 16.0 / 8.0);
+        assert!((units[0] - macs).abs() < 1e-9 && units[Rates::UNPACKED] == units[0]);
+        let units = Law::TENSOR_CORES.work(&grouped, 3.0, f64::INFINITY);
+        assert_eq!(
+            (units[0], units[Rates::UNPACKED], units[6]),
+            (3000.0, 3000.0, 1.0)
+        );
+        let wide = conv(KernelKind::Grouped, 64, 64, 4, 3);
+        let units = Law::TENSOR_CORES.work(&wide, 3.0, f64::INFINITY);
+        assert_eq!((units[0], units[Rates::UNPACKED]), (3000.0, 0.0));
+        let units = Law::NCNN.work(&grouped, 1.0, f64::INFINITY);
         // 4x8 pixels: 2 tiles of 4x4 (72) are cheaper than 2 of 6x6 (128) and 8 of 2x2 (128), of 288
         assert!((units[0] - 1000.0 * shape * 72.0 / 288.0).abs() < 1e-9);
     }

@@ -531,8 +531,10 @@ impl Row {
         Self {
             covered: true,
             // convolutions have other rates that follow their MACs: elements, ends of rows
-            blind: matches!(kind, KernelKind::Linear | KernelKind::Other)
-                && rates.latency_s.per_mac == 0.0,
+            blind: matches!(
+                kind,
+                KernelKind::Linear | KernelKind::Other | KernelKind::LayerNorm
+            ) && rates.latency_s.per_mac == 0.0,
             transferred: matches!(rates.support, Support::Transferred { .. }),
             latency: rates.latency_s.to_array(),
             energy: rates.energy_j.unwrap_or_default().to_array(),

@@ -93,6 +93,9 @@ kinds! {
     Upsample = "upsample", DataMovement;
     /// Work that none of the above describes: normalisations and filters across channels, operators of tables.
     Other = "other", ElementWise;
+    // at the end, so that signatures of networks in profiles that are out there still hold
+    /// Norm whose mean and variance are those of the values at hand: layer norm, group norm.
+    LayerNorm = "layer_norm", ElementWise;
 }
 
 impl KernelKind {

@@ -126,6 +126,41 @@ fn rows_become_kernels() {
     }
 }
 
+/// A norm of as many elements as the convolution after it has weights is a norm of those weights: no batch makes it longer.
+#[test]
+fn norms_of_weights_run_once() {
+    let cell = |elems: i64| {
+        move |row: usize, name: &str, x: i64| match (row, name) {
+            (0, "cin" | "cout") => Some(8),
+            (0, "hin" | "hout") => Some(9),
+            (0, "in_elems" | "out_elems") => Some(elems),
+            (0, "macs" | "w") => Some(0),
+            (0, _) => Some(1),
+            (1, _) => Some(NET[0].1[NUMBERS.iter().position(|n| *n == name).unwrap()]),
+            _ => Some(x),
+        }
+    };
+    let names = [&["native_batch_norm", "convolution"], &names()[2..]].concat();
+    let norm = |elems| ops::networks(&table(cell(elems), &names)).unwrap()["tiny"][0];
+    // 8 channels of 9 taps
+    let of_weights = norm(72);
+    assert_eq!(of_weights.kind, KernelKind::Norm);
+    assert_eq!(
+        (
+            of_weights.elems_in,
+            of_weights.elems_out,
+            of_weights.weights
+        ),
+        (0, 0, 72)
+    );
+    let once = Law::TENSOR_CORES.work(&of_weights, 1.0, f64::INFINITY);
+    assert_eq!(
+        Law::TENSOR_CORES.work(&of_weights, 64.0, f64::INFINITY),
+        once
+    );
+    assert_eq!((norm(73).elems_in, norm(73).elems_out), (73, 73));
+}
+
 /// What cannot be needed may be missing, whole numbers may be reals, and sizes tell networks apart.
 #[test]
 fn cells_that_are_not_needed_may_be_missing() {
