@@ -132,6 +132,7 @@ def main():
                         reached[target] = k + 1
             for target in counts:
                 counts[target].append(reached.get(target, np.inf))
+            print(f"{name}, seed {seed}: {len(count.order)} networks, {reached}", file=sys.stderr, flush=True)
         text = []
         for target, values in counts.items():
             middle, low_q, high_q = (np.quantile(values, q, method="inverted_cdf") for q in (0.5, 0.25, 0.75))
