@@ -15,12 +15,12 @@ use super::interval;
 use super::joint::{self, Belief, Columns, Family, Row};
 use super::peers::{Board, MIN_SHOTS, Peers};
 use super::priors::{self, EffectTable, RateTable, Work};
-use super::public::{About, counts};
+use super::public::About;
 use super::sample::Sample;
 use super::{beside, transfer};
 use crate::base::stats::median;
 use crate::device::{
-    BUILT_IN, DeviceModel, Effects, HeldOut, Known, Law, Profile, Provenance, Quantity, signature,
+    BUILT_IN, DeviceModel, Effects, HeldOut, Known, Law, Profile, Quantity, signature,
 };
 use crate::fuse::{Kernel, KernelKind};
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,18 +77,6 @@ pub fn fit_own(
         let has = |k: KernelKind| init.kernels.contains_key(&k);
         transfer::fill(&mut kinds, &rates_of(init), [&init.law; 2], has, &init.name);
     }
-    let filled = Provenance {
-        data: about.provenance.data.clone(),
-        origin: about.provenance.origin.clone(),
-        licence: about.provenance.licence.clone(),
-        date: about.provenance.date.clone(),
-        notes: about.provenance.notes.clone(),
-        ..counts(&fitted)
-    };
-    let about = About {
-        provenance: filled,
-        ..about
-    };
     let mut profile = about.profile(&fitted, kinds);
     profile.known = known;
     if let Some(init) = init {

@@ -9,6 +9,7 @@ use super::nasbench;
 use super::sample::Sample;
 use crate::base::table::Table;
 use crate::blocks::{self, Names, Program};
+use crate::device::Provenance;
 use crate::fuse::{FuseRules, Kernel, KernelKind, Window, ZeroRule, fuse};
 use crate::ir::Shape;
 use crate::space::Space;
@@ -47,6 +48,18 @@ pub fn rules() -> FuseRules {
     FuseRules {
         zero: ZeroRule::Computed,
         ..FuseRules::eager()
+    }
+}
+
+/// Where profiles of these tables come from.
+pub fn provenance(notes: Vec<String>) -> Provenance {
+    Provenance {
+        data: "help_latency, help_archs".to_owned(),
+        origin: "HayeonLee/HELP (NeurIPS 2021)".to_owned(),
+        licence: "MIT".to_owned(),
+        date: Some("2021".to_owned()),
+        notes,
+        ..Provenance::default()
     }
 }
 

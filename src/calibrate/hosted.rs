@@ -13,10 +13,10 @@ use super::interval::{LEVEL, conformal_quantile, miss};
 use super::joint::{self, Columns};
 use super::lbfgs::minimise;
 use super::priors::{self, RateTable, Work};
-use super::public::{About, counts};
+use super::public::About;
 use super::sample::Sample;
 use crate::base::stats::median;
-use crate::device::{Law, Profile, Provenance, Rates};
+use crate::device::{Law, Profile, Rates};
 use crate::fuse::{Kernel, KernelKind, WorkClass};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -416,18 +416,6 @@ pub fn fit_own(
     for (kind, profile) in &mut kinds {
         profile.host_s = short(rates.launch[kind.index()]);
     }
-    let own = about.provenance.clone();
-    let about = About {
-        provenance: Provenance {
-            data: own.data,
-            origin: own.origin,
-            licence: own.licence,
-            date: own.date,
-            notes: own.notes,
-            ..counts(&fitted)
-        },
-        ..about
-    };
     let mut profile = about.profile(&fitted, kinds);
     profile.host_constant_s = Some(short(rates.run));
     Ok(profile)

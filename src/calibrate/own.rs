@@ -5,10 +5,10 @@ use super::error::CalibrateError;
 use super::fit::{self, Fitted, errors, group_quantile, seen, short, solve};
 use super::nasbench::A76_CACHE_ELEMS;
 use super::priors::{self, Work};
-use super::public::{About, counts};
+use super::public::About;
 use super::sample::Sample;
 use super::shapes;
-use crate::device::{Effects, HeldOut, Profile, Provenance, Quantity};
+use crate::device::{Effects, HeldOut, Profile, Quantity};
 use crate::fuse::KernelKind;
 use rayon::prelude::*;
 use std::collections::BTreeSet;
@@ -149,16 +149,7 @@ pub fn fit_with_operators(about: About<'_>, rows: &[Measured]) -> Result<Profile
         fitted.energy = Some(solve(&works, &energies, |_| true, &prior, &joules));
     }
     let kinds = fitted.kinds();
-    let provenance = Provenance {
-        data: about.provenance.data.clone(),
-        origin: about.provenance.origin.clone(),
-        licence: about.provenance.licence.clone(),
-        date: about.provenance.date.clone(),
-        notes: about.provenance.notes.clone(),
-        ..counts(&fitted)
-    };
     let about = About {
-        provenance,
         cache_elems: options.cache_elems,
         ..about
     };
@@ -307,16 +298,7 @@ mod tests {
             rules: FuseRules::eager(),
             law: Law::PLAIN,
             cache_elems: Some(1e5),
-            provenance: Provenance {
-                data: String::new(),
-                origin: String::new(),
-                licence: String::new(),
-                date: None,
-                networks: 0,
-                rows: 0,
-                groups: 0,
-                notes: Vec::new(),
-            },
+            provenance: crate::device::Provenance::default(),
         };
         let profile = fit_with_operators(about(), &rows).unwrap();
         assert_eq!(profile.held_out.len(), 2);

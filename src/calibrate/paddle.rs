@@ -10,7 +10,7 @@ use super::fit::{Fitted, errors, seen, short};
 use super::interval::{LEVEL, conformal_quantile, miss};
 use super::joint::{self, Belief, Columns, Family, Row};
 use super::priors::Work;
-use super::public::{About, counts};
+use super::public::About;
 use super::sample::Sample;
 use super::transfer;
 use crate::base::table::Table;
@@ -312,7 +312,7 @@ pub fn profiles(
                     ),
                     "mean of 600 runs on one big core, 64 bits; no energy".to_owned(),
                 ],
-                ..counts(&fitted)
+                ..Provenance::default()
             },
         };
         about.profile(&fitted, kinds)

@@ -74,38 +74,7 @@ measured widen it too: on the Pi by what carrying a fit from one input size to t
 A kind with no rates at all is *uncovered*: named, with its share of the work, never counted as zero without a word. So is a
 linear layer at many positions (of a transformer) and attention where only classifiers were measured, one multiply-add a weight.
 
-## Operator tables
-
-`predict --ops` and `calibrate --ops` take networks that are no documents of this program: a Parquet table with a row an operator,
-as traced from a model, in any order of columns; others are left alone. A measured table then names them in `network` (or `model`),
-with `img_size` where the operator table has it. Rows are what the runtime runs, so nothing more is fused.
-
-| column | what | needed |
-|---|---|---|
-| `network` or `model` | the network | always |
-| `img_size` | its input size, where one network has several | no |
-| `op` | the operator as ATen, ncnn or this program call it; `other` for one that they do not have | always |
-| `macs` | multiply-adds of one sample; a multiply and an add count once | convolutions, linear layers |
-| `weights` or `w` | weights | convolutions, linear layers |
-| `cin`, `hin`, `win` | shape of the first input | convolutions |
-| `cout`, `hout`, `wout` | shape of the first output | convolutions |
-| `in_elems`, `out_elems` | elements of all inputs and all outputs | all but those that cost nothing |
-| `kernel_h`, `kernel_w`, `stride_h`, `stride_w`, `dilation_h`, `dilation_w` or `kh`, `kw`, `sh`, `sw`, `dh`, `dw` | the window | convolutions |
-| `groups` | groups | convolutions |
-| `pool_type` | `avg` or `max`, for ncnn's `Pooling` | no |
-
-A norm right before a convolution that has as many elements as the convolution has weights is taken to normalise those: it costs
-the same whatever the batch.
-
-A cell that is missing where it is needed, that cannot be, or that names no operator is an error with its row (from 0) and column.
-Several --ops are one table, as long as no network is in two.
-
-A network of `search_spaces/reference` has the same kernels as its trace: all of torchvision's and timm's that are in the public
-table, but for timm's DenseNet (a join of one input is a copy there), VGG (its classifier is convolutions) and ECA. ncnn's files
-differ from ours in a softmax at the end, write gates as linear layers, and count a slice in two as one copy of both.
-
-    blocksmith predict measured.parquet --ops operators.parquet --device pi5-ncnn --out predicted.parquet
-    blocksmith calibrate --measurements measured.parquet --ops operators.parquet --init pi5-ncnn --name my-board --out my-board.json
+Networks may also be given as [operator tables](operators.md).
 ";
 
 /// The page.

@@ -176,7 +176,7 @@ fn pi5(tables: &Tables, a76: &RateTable, known: &[bool]) -> Result<Vec<Profile>,
                     format!("no such kernels in the cells: {}; their time is transferred, their energy is that time at the power of the anchor kind", transferred(&kinds)),
                     format!("the rule of transfer misses kinds that both runtimes have by up to a factor of {:.1} in four of five cases ({} cases on three runtimes)", transferred_log.exp(), misses.len()),
                 ],
-                ..counts(fitted)
+                ..Provenance::default()
             },
             ..nasbench::about(runtime)
         };
@@ -271,7 +271,7 @@ impl OfNcnn {
                         self.others
                     ),
                 ],
-                ..counts(&fitted)
+                ..Provenance::default()
             },
         };
         let mut profile = about.profile(&fitted, kinds);
@@ -320,7 +320,7 @@ fn gpu_profile(gpus: &gpu::Gpus, gpu: &gpu::Gpu) -> Result<Profile, CalibrateErr
                 ),
                 "no energy".to_owned(),
             ],
-            ..counts(&fitted)
+            ..Provenance::default()
         },
     };
     let mut profile = about.profile(&fitted, kinds);
@@ -332,21 +332,6 @@ fn transferred(kinds: &BTreeMap<KernelKind, KindProfile>) -> String {
     let names = kinds.iter().filter(|(_, p)| p.seen.is_none());
     let names: Vec<&str> = names.map(|(kind, _)| kind.name()).collect();
     names.join(", ")
-}
-
-/// Provenance with the counts of a fit and nothing else.
-pub(super) fn counts(fitted: &Fitted) -> Provenance {
-    let [rows, groups, networks] = fitted.counts;
-    Provenance {
-        data: String::new(),
-        origin: String::new(),
-        licence: String::new(),
-        date: None,
-        networks,
-        rows,
-        groups,
-        notes: Vec::new(),
-    }
 }
 
 /// What a profile says of itself beside its rates.
@@ -368,7 +353,7 @@ pub struct About<'a> {
     pub law: Law,
     /// Elements that the near caches hold.
     pub cache_elems: Option<f64>,
-    /// Where the figures come from.
+    /// Where the figures come from; what the fit counts itself is filled in with the profile.
     pub provenance: Provenance,
 }
 
@@ -376,6 +361,7 @@ impl About<'_> {
     /// The profile of a fit with these kinds.
     pub fn profile(self, fitted: &Fitted, kernels: BTreeMap<KernelKind, KindProfile>) -> Profile {
         let mut interval = fitted.interval;
+        let [rows, groups, networks] = fitted.counts;
         interval.transferred_log = transfer::TRANSFERRED_LOG;
         interval.far_log = transfer::FAR_LOG;
         Profile {
@@ -386,7 +372,12 @@ impl About<'_> {
             threads: self.threads,
             precision: self.precision.to_owned(),
             batch: fitted.batch,
-            provenance: self.provenance,
+            provenance: Provenance {
+                networks,
+                rows,
+                groups,
+                ..self.provenance
+            },
             held_out: fitted.held_out.clone(),
             interval,
             fuse: self.rules,

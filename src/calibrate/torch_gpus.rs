@@ -8,11 +8,11 @@ use super::fit::{Fitted, errors, seen, short};
 use super::help::{self, Measured, OFA_WIDTH};
 use super::hosted::{Belief, Frame, Hosted};
 use super::interval::{LEVEL, conformal_quantile, miss};
-use super::public::{About, counts};
+use super::public::About;
 use super::sample::{Sample, draw};
 use super::transfer;
 use crate::base::table::Table;
-use crate::device::{HeldOut, Law, Profile, Provenance};
+use crate::device::{HeldOut, Law, Profile};
 use crate::fuse::KernelKind;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -271,14 +271,7 @@ impl Gpus {
             rules: help::rules(),
             law: Law::PLAIN,
             cache_elems: None,
-            provenance: Provenance {
-                data: "help_latency, help_archs".to_owned(),
-                origin: "HayeonLee/HELP (NeurIPS 2021)".to_owned(),
-                licence: "MIT".to_owned(),
-                date: Some("2021".to_owned()),
-                notes,
-                ..counts(&fitted)
-            },
+            provenance: help::provenance(notes),
         };
         let mut profile = about.profile(&fitted, kinds);
         profile.host_constant_s = Some(short(rates.run));

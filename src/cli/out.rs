@@ -102,6 +102,14 @@ pub fn table(head: &[&str], left: &[usize], rows: impl IntoIterator<Item = Vec<S
     lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
+/// Things a second, whole ones where they are many.
+pub fn rate(per_second: f64) -> String {
+    match per_second {
+        10.0.. => grouped(per_second as u64),
+        _ => format!("{per_second:.2}"),
+    }
+}
+
 /// `3525736` as `3,525,736`.
 pub fn grouped(n: u64) -> String {
     let digits = n.to_string();

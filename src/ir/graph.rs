@@ -134,6 +134,18 @@ impl Graph {
         self.nodes.iter().filter(is_input).count()
     }
 
+    /// Shapes of one sample of the inputs, by input index.
+    pub fn input_shapes(&self) -> Vec<Shape> {
+        let mut inputs: Vec<(u32, Shape)> = (self.nodes.iter())
+            .filter_map(|node| match node.op {
+                Op::Input { index, shape } => Some((index, shape)),
+                _ => None,
+            })
+            .collect();
+        inputs.sort_unstable_by_key(|(index, _)| *index);
+        inputs.into_iter().map(|(_, shape)| shape).collect()
+    }
+
     /// Names of the inputs, by input index; empty where the graph was built without names.
     pub fn input_names(&self) -> &[String] {
         &self.input_names

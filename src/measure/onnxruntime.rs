@@ -7,7 +7,7 @@ use super::runtime::{Form, Loaded, Runtime, RuntimeError};
 use super::window::Timed;
 use crate::base::rng::stream;
 use crate::emit::onnx::{Batch, Options, model};
-use crate::ir::{Graph, Op, Shape};
+use crate::ir::{Graph, Shape};
 use crate::weights::{Weights, fold};
 use ort::environment::Environment;
 use ort::session::IoBinding;
@@ -175,16 +175,7 @@ impl OrtRuntime {
             }
         };
         let elems = |shape: Shape| shape.elems() * u64::from(self.setup.batch);
-        let mut inputs: Vec<(u32, Shape)> = graph
-            .nodes()
-            .iter()
-            .filter_map(|node| match node.op {
-                Op::Input { index, shape } => Some((index, shape)),
-                _ => None,
-            })
-            .collect();
-        inputs.sort_unstable_by_key(|(index, _)| *index);
-        let inputs = inputs.into_iter().map(|(_, shape)| shape);
+        let inputs = graph.input_shapes().into_iter();
         for ((number, shape), outlet) in (0u64..).zip(inputs).zip(session.inputs()) {
             let mut rng = stream(0, "measure input", number);
             let values: Vec<f32> = (0..elems(shape))

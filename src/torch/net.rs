@@ -5,7 +5,7 @@ use super::fused::Joined;
 use super::init::{MAX_PARAMS, initial, sizes};
 use super::plan::Plan;
 use crate::ir::params::{Param, Role};
-use crate::ir::{Graph, Op, Shape};
+use crate::ir::{Graph, Shape};
 use rayon::prelude::*;
 use std::collections::HashSet;
 use tch::{Device, Kind, Tensor};
@@ -122,7 +122,7 @@ impl Net {
 
     /// Shapes of one sample of each input, by input number.
     pub fn input_shapes(&self) -> Vec<Shape> {
-        input_shapes(&self.graph)
+        self.graph.input_shapes()
     }
 
     /// Runs the net on a batch and gives its outputs in the order of the document. A value is dropped after its last use.
@@ -255,19 +255,6 @@ pub(super) fn nhwc(x: &Tensor) -> Result<Tensor, TorchError> {
     Ok(x.f_permute([0, 2, 3, 1])?
         .f_contiguous()?
         .f_permute([0, 3, 1, 2])?)
-}
-
-pub(super) fn input_shapes(graph: &Graph) -> Vec<Shape> {
-    let mut inputs: Vec<(u32, Shape)> = graph
-        .nodes()
-        .iter()
-        .filter_map(|node| match node.op {
-            Op::Input { index, shape } => Some((index, shape)),
-            _ => None,
-        })
-        .collect();
-    inputs.sort_by_key(|(index, _)| *index);
-    inputs.into_iter().map(|(_, shape)| shape).collect()
 }
 
 pub(super) fn is_float(kind: Kind) -> bool {

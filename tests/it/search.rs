@@ -16,11 +16,11 @@ use blocksmith::search::evaluate::Costs;
 use blocksmith::search::folder::{self, Folder};
 use blocksmith::search::journal::Start;
 use blocksmith::search::objective::Problem;
-use blocksmith::search::{Outcome, Run, Settings, Silent, Stop, metric, searcher};
+use blocksmith::search::{Outcome, Progress, Run, Settings, Silent, Stop, Watch, metric, searcher};
 use blocksmith::space::Space;
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What a test searches.
 struct Case {
@@ -100,6 +100,27 @@ impl Case {
         let (trials, metrics) = (&outcome.trials, &outcome.metrics);
         trials.table(self.space(), metrics, None, "trials").unwrap()
     }
+}
+
+/// Wants the search to end after so many tellings: batches, or answers of an evaluator.
+struct EndAfter<'a>(AtomicUsize, &'a AtomicBool);
+
+impl Watch for EndAfter<'_> {
+    fn progress(&self, _: &Progress) {
+        if self.0.fetch_sub(1, Ordering::Relaxed) <= 1 {
+            self.1.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Whole lines of a run's journal behind its header.
+pub fn rows_written(folder: &Path) -> usize {
+    let journal = std::fs::read(folder.join("journal.jsonl")).unwrap_or_default();
+    journal
+        .iter()
+        .filter(|b| **b == b'\n')
+        .count()
+        .saturating_sub(1)
 }
 
 fn reals(table: &Table, name: &str) -> Vec<f64> {

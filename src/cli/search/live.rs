@@ -2,7 +2,7 @@
 //! for programs.
 
 use crate::cli::failure::Result;
-use crate::cli::out::{Out, grouped, mj, ms, scaled};
+use crate::cli::out::{Out, grouped, mj, ms, rate, scaled};
 use crate::cli::progress::line;
 use crate::search::metric::{Metric, Unit};
 use crate::search::objective::Problem;
@@ -128,11 +128,8 @@ impl<'a> Live<'a> {
 
     fn text(&self, progress: &Progress, pace: &Pace) -> String {
         let mut parts = vec![grouped(progress.trials)];
-        if let Some(rate) = pace.rate {
-            parts.push(match rate {
-                10.0.. => format!("{}/s", grouped(rate as u64)),
-                _ => format!("{rate:.2}/s"),
-            });
+        if let Some(pace) = pace.rate {
+            parts.push(format!("{}/s", rate(pace)));
         }
         parts.extend(pace.left.map(|left| format!("{} left", span(left))));
         parts.push(format!("front {}", grouped(progress.front)));

@@ -1,7 +1,7 @@
 //! What a search says at its end.
 
 use crate::cli::failure::Failure;
-use crate::cli::out::grouped;
+use crate::cli::out::{grouped, rate};
 use crate::search::evaluate::Costs;
 use crate::search::objective::Problem;
 use crate::search::{Outcome, Stop};
@@ -11,13 +11,13 @@ use anyhow::anyhow;
 pub fn tally(outcome: &Outcome, seconds: f64) -> String {
     let (n, tally) = (outcome.trials.len() as u64, &outcome.tally);
     let new = n - tally.replayed;
-    let rate = if new > 0 && seconds > 0.0 {
-        format!(", {} a second", grouped((new as f64 / seconds) as u64))
+    let pace = if new > 0 && seconds > 0.0 {
+        format!(", {} a second", rate(new as f64 / seconds))
     } else {
         String::new()
     };
     let mut text = format!(
-        "{} networks in {seconds:.1} s ({} from the journal{rate}); {} within the limits, {} on the front",
+        "{} networks in {seconds:.1} s ({} from the journal{pace}); {} within the limits, {} on the front",
         grouped(n),
         grouped(tally.replayed),
         grouped(tally.feasible),

@@ -1,6 +1,7 @@
 //! Run folders: who may write there, disks that are full or may not be written to, settings that have changed, progress.
 
 use super::{json, root, run};
+use crate::search::rows_written;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -23,15 +24,6 @@ fn trials(run: &Path) -> Vec<u8> {
     std::fs::read(tables.iter().find(|t| t.exists()).unwrap()).unwrap()
 }
 
-fn rows(run: &Path) -> usize {
-    let journal = std::fs::read(run.join("journal.jsonl")).unwrap_or_default();
-    journal
-        .iter()
-        .filter(|b| **b == b'\n')
-        .count()
-        .saturating_sub(1)
-}
-
 #[test]
 fn two_programs_do_not_share_a_folder() {
     let folder = tempfile::tempdir().unwrap();
@@ -45,7 +37,7 @@ fn two_programs_do_not_share_a_folder() {
         .spawn()
         .unwrap();
     let started = Instant::now();
-    while rows(&path) == 0 && started.elapsed() < Duration::from_secs(60) {
+    while rows_written(&path) == 0 && started.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(5));
     }
     for resume in [&[][..], &["--resume"]] {
@@ -60,7 +52,7 @@ fn two_programs_do_not_share_a_folder() {
         first.try_wait().unwrap().is_none(),
         "the first one has ended"
     );
-    let before = rows(&path);
+    let before = rows_written(&path);
     first.kill().unwrap();
     first.wait().unwrap();
     // it has lost nothing by it
@@ -151,7 +143,7 @@ fn a_full_disk_is_told_and_what_is_there_is_kept() {
             !full.join("run.json").exists(),
             "a run that failed has no summary"
         );
-        let now = rows(&full);
+        let now = rows_written(&full);
         assert!(now > before && now < 2000, "{now} rows after {before}");
         before = now;
     }

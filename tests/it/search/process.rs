@@ -2,7 +2,7 @@
 //! function of the question's number, so that the right result is known beforehand.
 #![cfg(unix)]
 
-use super::Case;
+use super::{Case, EndAfter};
 use blocksmith::search::evaluate::Costs;
 use blocksmith::search::folder::{self, Folder};
 use blocksmith::search::journal::Start;
@@ -264,17 +264,6 @@ fn another_command_on_resume_is_a_warning() {
     bench.told.lock().unwrap().clear();
     assert_all_but(&bench.search().0, &[]);
     assert_eq!(bench.told(), "");
-}
-
-/// Wants the search to end after so many answers.
-struct EndAfter<'a>(AtomicUsize, &'a AtomicBool);
-
-impl Watch for EndAfter<'_> {
-    fn progress(&self, _: &Progress) {
-        if self.0.fetch_sub(1, Ordering::Relaxed) <= 1 {
-            self.1.store(true, Ordering::Relaxed);
-        }
-    }
 }
 
 #[test]

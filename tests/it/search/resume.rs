@@ -1,15 +1,15 @@
 //! A run that ended anywhere goes on and is the unbroken one.
 
-use super::Case;
+use super::{Case, EndAfter, rows_written};
 use blocksmith::search::evaluate::{Answer, Asked, Costs, Evaluate};
 use blocksmith::search::folder::{self, Folder};
 use blocksmith::search::journal::Start;
 use blocksmith::search::metric::Metric;
-use blocksmith::search::{Outcome, Progress, Run, Silent, Stop, Watch};
+use blocksmith::search::{Outcome, Run, Silent, Stop};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::time::{Duration, Instant};
 
 fn case() -> Case {
@@ -204,17 +204,6 @@ fn an_evaluator_is_never_asked_twice() {
     }
 }
 
-/// Wants the search to end after so many batches.
-struct EndAfter<'a>(AtomicUsize, &'a AtomicBool);
-
-impl Watch for EndAfter<'_> {
-    fn progress(&self, _: &Progress) {
-        if self.0.fetch_sub(1, Ordering::Relaxed) <= 1 {
-            self.1.store(true, Ordering::Relaxed);
-        }
-    }
-}
-
 #[test]
 fn an_interrupted_run_keeps_what_it_has_and_goes_on() {
     let [broken, whole] = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -273,15 +262,6 @@ fn spawn(folder: &Path, budget: u64) -> std::process::Child {
         .unwrap()
 }
 
-fn rows(folder: &Path) -> usize {
-    let journal = std::fs::read(folder.join("journal.jsonl")).unwrap_or_default();
-    journal
-        .iter()
-        .filter(|b| **b == b'\n')
-        .count()
-        .saturating_sub(1)
-}
-
 #[test]
 fn killed_at_any_moment_it_resumes_to_the_unbroken_run() {
     let [broken, whole] = [(); 2].map(|()| tempfile::tempdir().unwrap());
@@ -291,7 +271,7 @@ fn killed_at_any_moment_it_resumes_to_the_unbroken_run() {
         let mut child = spawn(broken.path(), CHILD_BUDGET);
         let started = Instant::now();
         // each life gets further than the last by some hundred rows, so that no kill is wasted
-        while rows(broken.path()) < before + 100 + 200 * kills {
+        while rows_written(broken.path()) < before + 100 + 200 * kills {
             if child.try_wait().unwrap().is_some() || started.elapsed() > Duration::from_secs(60) {
                 break;
             }
@@ -303,7 +283,7 @@ fn killed_at_any_moment_it_resumes_to_the_unbroken_run() {
         child.kill().unwrap();
         child.wait().unwrap();
         // nothing that was there is lost
-        let now = rows(broken.path());
+        let now = rows_written(broken.path());
         assert!(now >= before, "{now} rows after {before}");
         (before, kills) = (now, kills + 1);
     }
@@ -322,7 +302,7 @@ fn a_second_process_is_refused() {
     let path = tempfile::tempdir().unwrap();
     let mut child = spawn(path.path(), ENDLESS);
     let started = Instant::now();
-    while rows(path.path()) == 0 && started.elapsed() < Duration::from_secs(60) {
+    while rows_written(path.path()) == 0 && started.elapsed() < Duration::from_secs(60) {
         std::thread::sleep(Duration::from_millis(1));
     }
     let case = Case::new("mixed_stages.json", "random", CHILD_BUDGET);
