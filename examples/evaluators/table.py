@@ -2,10 +2,11 @@
 """An evaluator that looks networks up in a table.
 
     blocksmith search SPACE --out DIR --objective 'max accuracy' \\
-        --evaluator 'python3 examples/evaluators/table.py TABLE --metrics accuracy'
+        --evaluator 'python3 examples/evaluators/table.py TABLE --metrics accuracy' --among TABLE
 
 TABLE is CSV or Parquet with a column a decision, named by its id, and a column a metric; the `trials` table of an earlier run is
-one. An empty cell is a decision that is not active. Of several rows for one network the mean is told. CSV needs nothing but
+one. An empty cell is a decision that is not active. --among keeps the search to the table; without it what the table lacks is a
+failed trial. Of several rows for one network the mean is told. CSV needs nothing but
 Python; Parquet needs pyarrow, polars or pandas.
 """
 import argparse

@@ -126,16 +126,15 @@ impl<'a> Breeder<'a> {
                 return Ok(child);
             }
         }
-        space.sample(rng)
+        self.setup.draw(rng)
     }
 
     /// What is left of a space that is not too large.
     fn visit(&mut self, n: usize, found: &mut Vec<New>) {
-        if self.setup.space.size().count > MAX_VISITED {
+        if self.setup.size().count > MAX_VISITED {
             return;
         }
-        let all = || Box::new(self.setup.space.assignments());
-        let mut rest = self.rest.take().unwrap_or_else(|| all());
+        let mut rest = self.rest.take().unwrap_or_else(|| self.setup.all());
         while found.len() < n
             && let Some(next) = rest.next()
         {
@@ -156,7 +155,9 @@ impl<'a> Breeder<'a> {
 
     /// An assignment that is new and worth proposing; it is not new any more then.
     pub fn examine(&mut self, assignment: Assignment) -> Option<New> {
-        if !self.keys.insert(key(&assignment, self.setup.space)) {
+        let own = key(&assignment, self.setup.space);
+        let members = self.setup.costs.members();
+        if members.is_some_and(|m| !m.contains(own)) || !self.keys.insert(own) {
             return None;
         }
         if !self.setup.evaluated() {

@@ -9,7 +9,7 @@
 //!   with a larger one and be the same as if it had had it from the start.
 
 use super::archive::Archive;
-use super::evaluate::{Answer, Asked, Costs, Evaluate};
+use super::evaluate::{Answer, Asked, Costs, Evaluate, key};
 use super::journal::{self, Journal, JournalError, Start, Writer};
 use super::judge::Judge;
 use super::known::Known;
@@ -165,6 +165,11 @@ impl Run<'_> {
         if let (Some(known), Some(header)) = (self.known, header.as_object_mut()) {
             header.insert("known".into(), known.fingerprint().to_string().into());
         }
+        if let (Some(members), Some(header)) = (self.costs.members(), header.as_object_mut()) {
+            let among =
+                json!({"networks": members.len(), "fingerprint": members.identity().to_string()});
+            header.insert("among".into(), among);
+        }
         header
     }
 
@@ -247,7 +252,11 @@ impl Run<'_> {
         let budget = self.settings.trials();
         let batch_size = self.settings.batch(self.evaluator.is_some());
         let (mut idle, mut low) = (0, 0);
-        let given = self.known.map(Known::assignments).unwrap_or_default();
+        let mut given = self.known.map(Known::assignments).unwrap_or_default();
+        let space = self.costs.space();
+        if let Some(members) = self.costs.members() {
+            given.retain(|a| members.contains(key(a, space)));
+        }
         let mut given = given.into_iter();
         let mut phase = None;
         for batch in 0.. {

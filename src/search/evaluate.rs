@@ -1,6 +1,7 @@
 //! What a network costs: counted and predicted here for every candidate, in parallel; what only a run can tell is asked
 //! of an evaluator.
 
+use super::among::Members;
 use super::memo::{self, Counter, Memo};
 use super::metric::{COUNTS, Metric};
 use crate::base::hash::{ByKey, Fingerprint};
@@ -61,6 +62,8 @@ pub struct Costs<'a> {
     parts: Option<Parts<'a>>,
     /// The only networks that there are, where they were given.
     only: Option<Networks>,
+    /// The only assignments that may be proposed, where a table limits the search.
+    members: Option<Members>,
     /// All decisions, unless they have too many settings to be numbered.
     decisions: Option<Box<[Weighed]>>,
     /// Tells what one set of costs has memorised from what another has.
@@ -189,6 +192,7 @@ impl<'a> Costs<'a> {
             metrics,
             parts: Parts::of(program),
             only: None,
+            members: None,
             decisions: blocks::weighed(program.space().decisions()),
             number: COUNT.fetch_add(1, Ordering::Relaxed),
             idle: Mutex::default(),
@@ -210,6 +214,18 @@ impl<'a> Costs<'a> {
     pub fn only(mut self, networks: Networks) -> Self {
         self.only = Some(networks);
         self
+    }
+
+    /// The same where only the members of a table may be proposed. All others cannot be built.
+    #[must_use]
+    pub fn among(mut self, members: Members) -> Self {
+        self.members = Some(members);
+        self
+    }
+
+    /// The only assignments that may be proposed, where a table limits the search.
+    pub fn members(&self) -> Option<&Members> {
+        self.members.as_ref()
     }
 
     /// The program that builds networks.
@@ -258,6 +274,10 @@ impl<'a> Costs<'a> {
         extra: usize,
         scratch: &mut Scratch,
     ) -> Result<(Fingerprint, Box<[f64]>), Unbuildable> {
+        let members = self.members.as_ref();
+        if members.is_some_and(|m| !m.contains(key(assignment, self.space()))) {
+            return Err(Unbuildable("it is not in the table of candidates".into()));
+        }
         if let Some(only) = &self.only {
             let found = only.get(&key(assignment, self.space()));
             let (fingerprint, metrics) =

@@ -2,7 +2,7 @@
 
 use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
 use crate::base::rng::Rng;
-use crate::space::{Assignment, Assignments, SampleError};
+use crate::space::{Assignment, SampleError};
 
 /// The entry in the list.
 pub static DEF: SearcherDef = SearcherDef {
@@ -19,11 +19,11 @@ pub static DEF: SearcherDef = SearcherDef {
 pub const MAX_UNASKED: u64 = 1_000_000;
 
 struct Exhaustive<'a> {
-    left: Assignments<'a>,
+    left: Box<dyn Iterator<Item = Assignment> + 'a>,
 }
 
 fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
-    let size = setup.space.size();
+    let size = setup.size();
     // a bound from above is no reason to refuse: the budget then ends the run, and the run says so
     if size.exact && size.count > setup.budget as f64 {
         return Err(MakeError::TooLarge {
@@ -31,9 +31,7 @@ fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
             budget: setup.budget,
         });
     }
-    Ok(Box::new(Exhaustive {
-        left: setup.space.assignments(),
-    }))
+    Ok(Box::new(Exhaustive { left: setup.all() }))
 }
 
 impl Searcher for Exhaustive<'_> {

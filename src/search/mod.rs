@@ -5,6 +5,7 @@
 //! [`Evaluate`](evaluate::Evaluate) tells what only a run can. The loop is [`Run::search`]; its memory is a
 //! [`journal`], its result an [`Outcome`], its files a [`folder`].
 
+pub mod among;
 pub mod archive;
 mod breed;
 pub mod driver;

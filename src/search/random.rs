@@ -6,6 +6,7 @@ use crate::base::hash::Keys;
 use crate::base::rng::{self, Rng};
 use crate::space::{Assignment, Draws, SampleError, Space};
 use rand::Rng as _;
+use rand::seq::SliceRandom;
 use rayon::prelude::*;
 
 /// The entry in the list.
@@ -25,17 +26,28 @@ const DRY_ROUNDS: u32 = 4;
 struct Random<'a> {
     space: &'a Space,
     seen: Keys,
+    /// What is left of a table that limits the search, shuffled at the first question; the next one last.
+    members: Option<Vec<Assignment>>,
+    shuffled: bool,
 }
 
 fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
     Ok(Box::new(Random {
         space: setup.space,
         seen: Keys::default(),
+        members: setup.costs.members().map(|m| m.list().to_vec()),
+        shuffled: false,
     }))
 }
 
 impl Searcher for Random<'_> {
     fn ask(&mut self, n: usize, rng: &mut Rng) -> Result<Vec<Assignment>, SampleError> {
+        if let Some(left) = &mut self.members {
+            if !std::mem::replace(&mut self.shuffled, true) {
+                left.shuffle(rng);
+            }
+            return Ok(left.split_off(left.len().saturating_sub(n)));
+        }
         // each draw has a stream of its own, so that threads can share the work
         let base = rng.next_u64();
         let (mut found, mut number, mut dry) = (Vec::with_capacity(n), 0, 0);

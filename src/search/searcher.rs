@@ -7,7 +7,7 @@ use super::objective::Problem;
 use super::{evolution, exhaustive, guided, local, nsga2, random};
 use crate::base::hash::Fingerprint;
 use crate::base::rng::Rng;
-use crate::space::{Assignment, SampleError, Space};
+use crate::space::{Assignment, SampleError, Size, Space};
 
 /// A network that has been judged.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +54,36 @@ impl<'a> Setup<'a> {
     /// True where an evaluator is to be asked.
     pub fn evaluated(&self) -> bool {
         self.metrics.len() > self.costs.metrics().len()
+    }
+
+    /// Any assignment that may be proposed: of the space, or of the table that limits the search.
+    ///
+    /// # Errors
+    /// The space has no sample.
+    pub fn draw(&self, rng: &mut Rng) -> Result<Assignment, SampleError> {
+        match self.costs.members().and_then(|m| m.draw(rng)) {
+            Some(member) => Ok(member.clone()),
+            None => self.space.sample(rng),
+        }
+    }
+
+    /// All assignments that may be proposed, in order.
+    pub fn all(&self) -> Box<dyn Iterator<Item = Assignment> + 'a> {
+        match self.costs.members() {
+            Some(members) => Box::new(members.list().iter().cloned()),
+            None => Box::new(self.space.assignments()),
+        }
+    }
+
+    /// How many these are, or a bound from above.
+    pub fn size(&self) -> Size {
+        match self.costs.members() {
+            Some(members) => Size {
+                count: members.len() as f64,
+                exact: true,
+            },
+            None => self.space.size(),
+        }
     }
 
     /// The problem with the places of its metrics.

@@ -1,5 +1,6 @@
 //! The program as scripts see it: exit codes, stdout that is data and nothing else, closed pipes.
 
+mod among;
 mod check;
 mod evaluator;
 mod export;

@@ -1,5 +1,6 @@
 //! `search`: the main job.
 
+mod among;
 #[cfg(feature = "torch")]
 mod build;
 mod evaluator;
@@ -75,6 +76,11 @@ pub struct Args {
     /// Fixes a decision of the space.
     #[arg(long = "set", value_name = "NAME=VALUE")]
     sets: Vec<String>,
+    /// Proposes nothing but the networks of this table (CSV; Parquet where the program reads it): a row a network, a column
+    /// a decision, as in the `trials` table of a run; an empty cell is a decision that is not active. Further columns do
+    /// not matter. Belongs to the run: another table is another search.
+    #[arg(long, value_name = "TABLE")]
+    among: Option<PathBuf>,
     /// Builds this many of the best networks through libtorch and compares their parameters with the counts.
     #[arg(long, value_name = "K", default_value_t = 0)]
     build_top: usize,
@@ -130,7 +136,10 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         }
     }
     refuse_unmeasured(&problem, &models)?;
-    let costs = Costs::new(&loaded.program, &models);
+    let mut costs = Costs::new(&loaded.program, &models);
+    if let Some(path) = &args.among {
+        costs = costs.among(among::members(path, &loaded.space, out)?);
+    }
     let algorithm = searcher(&args.algorithm)
         .ok_or_else(|| Failure::Usage(format!("no algorithm \"{}\"", args.algorithm)))?;
     let settings = Settings {

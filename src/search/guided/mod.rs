@@ -99,7 +99,7 @@ fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
     }
     Ok(Box::new(Guided {
         pool: Pool::new(
-            setup.costs,
+            setup,
             judge.clone(),
             Breeder::new(setup, judge.clone()),
         ),

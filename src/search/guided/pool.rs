@@ -5,11 +5,10 @@ use super::gp::Row;
 use crate::base::hash::{Fingerprint, Keys};
 use crate::base::rng::Rng;
 use crate::search::breed::{Breeder, mutate};
-use crate::search::evaluate::Costs;
 use crate::search::judge::Judge;
 use crate::search::metric::{COUNTS, Metric};
-use crate::search::searcher::Trial;
-use crate::space::{Assignment, SampleError, Space};
+use crate::search::searcher::{Setup, Trial};
+use crate::space::{Assignment, SampleError};
 use rand::RngExt;
 
 /// Spaces of at most so many assignments are listed whole; of larger ones at most so many candidates are kept.
@@ -44,8 +43,7 @@ pub struct Entry {
 
 /// All candidates that are left.
 pub struct Pool<'a> {
-    space: &'a Space,
-    costs: &'a Costs<'a>,
+    setup: Setup<'a>,
     judge: Judge<'a>,
     breeder: Breeder<'a>,
     features: Option<Features<'a>>,
@@ -56,10 +54,9 @@ pub struct Pool<'a> {
 
 impl<'a> Pool<'a> {
     /// Still empty.
-    pub fn new(costs: &'a Costs<'a>, judge: Judge<'a>, breeder: Breeder<'a>) -> Self {
+    pub fn new(setup: &Setup<'a>, judge: Judge<'a>, breeder: Breeder<'a>) -> Self {
         Self {
-            space: costs.space(),
-            costs,
+            setup: *setup,
             judge,
             breeder,
             features: None,
@@ -73,17 +70,17 @@ impl<'a> Pool<'a> {
     /// # Errors
     /// The space has no sample.
     pub fn refresh(&mut self, parents: &[&Assignment], rng: &mut Rng) -> Result<(), SampleError> {
-        let space = self.space;
+        let (setup, space) = (self.setup, self.setup.space);
         let mut new = Vec::new();
         if self.features.is_none() {
-            self.listed = space.size().count <= MOST as f64;
+            self.listed = self.setup.size().count <= MOST as f64;
             if self.listed {
                 let breeder = &mut self.breeder;
-                new.extend(space.assignments().filter_map(|a| breeder.examine(a)));
+                new.extend(self.setup.all().filter_map(|a| breeder.examine(a)));
             } else {
                 new = self
                     .breeder
-                    .fill(DRAWN, rng, |rng, _| space.sample(rng).ok())?;
+                    .fill(DRAWN, rng, |rng, _| setup.draw(rng).ok())?;
             }
         } else if !self.listed {
             if !parents.is_empty() {
@@ -97,7 +94,7 @@ impl<'a> Pool<'a> {
             }
             new.extend(
                 self.breeder
-                    .fill(NEW_DRAWN, rng, |rng, _| space.sample(rng).ok())?,
+                    .fill(NEW_DRAWN, rng, |rng, _| setup.draw(rng).ok())?,
             );
             let room = MOST.saturating_sub(new.len());
             if self.entries.len() > room {
@@ -133,7 +130,7 @@ impl<'a> Pool<'a> {
             // evenly from all that there are
             let step = candidates.len().div_ceil(SAMPLE).max(1);
             let sample: Vec<Candidate<'_>> = candidates.iter().step_by(step).copied().collect();
-            self.features = Some(Features::new(self.costs.program(), &sample));
+            self.features = Some(Features::new(self.setup.costs.program(), &sample));
         }
         let Some(features) = &self.features else {
             return;
