@@ -51,7 +51,7 @@ pub enum Form {
     Eager,
     /// Batch norms folded into the layers before them, dead nodes dropped.
     Folded,
-    /// Folded, activations inside convolutions, filters laid out once as the library wants them.
+    /// Folded, each layer in the fastest of several ways, activations inside convolutions.
     Fused,
     /// Folded, and traced to TorchScript with its weights as constants.
     Frozen,

@@ -1,18 +1,14 @@
-//! The folded net as a CPU runs it fastest: where that pays, filters laid out once as oneDNN wants them and activations
-//! inside the convolutions before them.
-//!
-//! libtorch has such convolutions (`mkldnn::_convolution_pointwise`) where only TorchScript reaches them. So the
-//! convolutions of a net become methods of a small module, which is written here as the archive that libtorch loads.
+//! The folded net as a CPU runs it fastest: each node in the way that a trial found to be so, activations inside the
+//! convolutions before them.
 
 use super::error::{TorchError, TorchErrorKind};
 use super::net::{Net, nhwc};
 use super::plan::{Step, act_in_place};
-use crate::ir::ops::{Act, Conv};
-use crate::ir::{Graph, Op};
-use std::fmt::Write as _;
-use std::ops::Range;
+use super::ways::{Site, Way};
+use crate::ir::ops::Act;
+use crate::ir::{Graph, Op, Shape};
 use std::time::Instant;
-use tch::{CModule, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 /// A net in that form. It takes the batch that it was made for.
 #[derive(Debug)]
@@ -21,22 +17,23 @@ pub struct Fused {
     joined: Joined,
 }
 
-/// Convolutions that run as methods of a module.
+/// Nodes that run in another way than step by step.
 #[derive(Debug)]
 pub(super) struct Joined {
-    module: CModule,
-    /// By node: its method.
-    methods: Vec<Option<String>>,
+    /// By node.
+    ways: Vec<Option<Way>>,
     /// By node: whether the convolution before it does it.
     done: Vec<bool>,
 }
 
 impl Net {
-    /// The same function with activations inside convolutions where that is faster, which is tried out, for batches of
-    /// `batch`. The net must be [`optimized`](Net::optimized) and on a CPU.
+    /// The same function with each node in the fastest of several ways, which is tried out with the threads that libtorch
+    /// has now, for batches of `batch`. The net must be [`optimized`](Net::optimized) and on a CPU.
+    ///
+    /// Ways are oneDNN and XNNPACK, with filters laid out once and activations inside, and libtorch's usual one.
     ///
     /// # Errors
-    /// Where libtorch refuses, or was built without oneDNN.
+    /// Where libtorch refuses.
     pub fn fused(mut self, batch: u32) -> Result<Fused, TorchError> {
         if self.device() != Device::Cpu || !self.channels_last {
             let text = "only channels-last nets on a CPU can be fused".to_owned();
@@ -44,117 +41,126 @@ impl Net {
         }
         let _guard = tch::no_grad_guard();
         let acts = acts_after(&self.graph);
-        let (mut code, mut found) = (CLASS.to_owned(), Vec::new());
-        for step in self.plan.steps() {
-            let at = step.node.index();
-            let Op::Conv(conv) = self.graph.node(step.node).op else {
-                continue;
-            };
-            // filters that several convolutions share stay as all of them can take them
-            let shares = |s: &&Step| s.params == step.params;
-            if self.plan.steps().iter().filter(shares).count() > 1 {
-                continue;
-            }
-            let Some(input) = self.graph.inputs(step.node).first() else {
-                continue;
-            };
-            let shape = self.graph.shape(*input);
-            let (h, w) = shape.hw();
-            let act = acts.get(at).copied().flatten();
-            let candidate = Candidate {
-                node: at,
-                params: step.params.clone(),
-                conv,
-                act,
-                size: [batch, shape.channels(), h, w].map(i64::from),
-                method: format!("conv{at}"),
-            };
-            method(&mut code, &candidate);
-            found.push(candidate);
-        }
-        let module = CModule::load_data(&mut archive(&code).as_slice())?;
         let nodes = self.graph.nodes().len();
         let mut joined = Joined {
-            module,
-            methods: vec![None; nodes],
+            ways: Vec::new(),
             done: vec![false; nodes],
         };
-        for candidate in found {
-            let own = self.tensors.get(candidate.params.clone()).unwrap_or(&[]);
-            let Some(packed) = candidate.faster(own, self.kind, &joined.module)? else {
-                continue;
-            };
-            self.tensors[candidate.params.start] = packed;
-            joined.methods[candidate.node] = Some(candidate.method);
-            if let Some((act, _)) = candidate.act {
-                joined.done[act] = true;
+        joined.ways.resize_with(nodes, || None);
+        let mut values: Vec<Option<Tensor>> = Vec::new();
+        values.resize_with(nodes, || None);
+        let inputs = examples(&self.graph, batch, self.kind)?;
+        // node by node on the values that it will get, as where they lie matters as well
+        for step in self.plan.steps() {
+            let at = step.node.index();
+            let own = self.tensors.get(step.params.clone()).unwrap_or(&[]);
+            let input = self.graph.inputs(step.node).first();
+            if let Some(x) = input.and_then(|id| values.get(id.index())?.as_ref()) {
+                let op = self.graph.node(step.node).op;
+                let conv = matches!(op, Op::Conv(_));
+                let act = acts.get(at).copied().flatten().filter(|_| conv);
+                let site = Site {
+                    op,
+                    act: act.map(|(_, act)| act),
+                    size: x.size(),
+                    kind: self.kind,
+                };
+                let x = x.shallow_clone();
+                if let Some(way) = faster(&self.graph, &site, step, &x, own, &mut values)? {
+                    joined.ways[at] = Some(way);
+                    if let Some((act, _)) = act {
+                        joined.done[act] = true;
+                    }
+                }
+            }
+            step.advance(&self.graph, own, &inputs, &mut values, Some(&joined))?;
+        }
+        // weights that their kernels have laid out for themselves need not be there twice
+        let mut plain = vec![false; self.tensors.len()];
+        for step in self.plan.steps() {
+            if joined.ways[step.node.index()].is_none() {
+                plain[step.params.clone()].fill(true);
+            }
+        }
+        for (tensor, plain) in self.tensors.iter_mut().zip(plain) {
+            if !plain {
+                *tensor = Tensor::f_empty([0], (self.kind, Device::Cpu))?;
             }
         }
         Ok(Fused { net: self, joined })
     }
 }
 
-/// A convolution that may run as a method.
-struct Candidate {
-    node: usize,
-    params: Range<usize>,
-    conv: Conv,
-    /// The activation after it.
-    act: Option<(usize, Act)>,
-    /// Of its input.
-    size: [i64; 4],
-    method: String,
-}
-
-impl Candidate {
-    /// Its filters as oneDNN wants them, where it is faster with them. A call of oneDNN has its price, and libtorch does
-    /// without it where a plain matrix product will do; which is better depends on shape, threads and processor.
-    fn faster(
-        &self,
-        params: &[Tensor],
-        kind: Kind,
-        module: &CModule,
-    ) -> Result<Option<Tensor>, TorchError> {
-        let Some(weight) = params.first() else {
-            return Ok(None);
-        };
-        let conv = self.conv;
-        let [padding, stride, dilation] =
-            [conv.padding, conv.stride, conv.dilation].map(|p| p.map(i64::from));
-        let groups = i64::from(conv.groups);
-        let packed = (weight.f_to_mkldnn(kind)?).f_mkldnn_reorder_conv2d_weight(
-            padding,
-            stride,
-            dilation,
-            groups,
-            self.size.as_slice(),
-        )?;
-        let x = nhwc(&Tensor::f_ones(self.size, (kind, Device::Cpu))?)?;
-        let plain = || -> Result<Tensor, TorchError> {
-            let y = x.f_conv2d(weight, params.get(1), stride, padding, dilation, groups)?;
-            match self.act {
-                Some((_, act)) => act_in_place(act, y, &[]),
-                None => Ok(y),
-            }
-        };
-        let args: Vec<&Tensor> = [&x, &packed].into_iter().chain(params.get(1)).collect();
-        let joined =
-            || -> Result<Tensor, TorchError> { Ok(module.method_ts(&self.method, &args)?) };
-        let ways: [&dyn Fn() -> Result<Tensor, TorchError>; 2] = [&plain, &joined];
-        let mut best = [f64::INFINITY; 2];
-        for _ in 0..TRIES {
-            for (best, run) in best.iter_mut().zip(ways) {
-                let start = Instant::now();
-                drop(run()?);
-                *best = start.elapsed().as_secs_f64().min(*best);
-            }
-        }
-        Ok((best[1] < best[0]).then_some(packed))
+/// The fastest way of a node on `x`; `None` where that is the usual one.
+fn faster(
+    graph: &Graph,
+    site: &Site,
+    step: &Step,
+    x: &Tensor,
+    params: &[Tensor],
+    values: &mut [Option<Tensor>],
+) -> Result<Option<Way>, TorchError> {
+    let mut ways = site.ways(params);
+    // a way that libtorch turns down when it runs is none either
+    ways.retain(|way| way.run(x).is_ok());
+    if ways.is_empty() {
+        return Ok(None);
     }
+    let fastest = quickest(1 + ways.len(), |way| {
+        let y = match way.checked_sub(1) {
+            Some(way) => ways[way].run(x)?,
+            None => {
+                let y = step.run(graph, params, &[], values)?;
+                match site.act {
+                    Some(act) => act_in_place(act, y, &[])?,
+                    None => y,
+                }
+            }
+        };
+        drop(y);
+        Ok(())
+    })?;
+    Ok(fastest.checked_sub(1).map(|way| ways.swap_remove(way)))
 }
 
-/// Runs of each way to do a convolution, the first of which are warm-up.
-const TRIES: usize = 8;
+/// The one of `count` ways whose fastest run is the fastest. They run by turns.
+fn quickest(
+    count: usize,
+    mut run: impl FnMut(usize) -> Result<(), TorchError>,
+) -> Result<usize, TorchError> {
+    let mut best = vec![f64::INFINITY; count];
+    let began = Instant::now();
+    for round in 0..MOST_TRIES {
+        if round >= LEAST_TRIES && began.elapsed().as_secs_f64() > TRIAL_S {
+            break;
+        }
+        for (way, best) in best.iter_mut().enumerate() {
+            let start = Instant::now();
+            run(way)?;
+            *best = start.elapsed().as_secs_f64().min(*best);
+        }
+    }
+    let order = |a: &usize, b: &usize| best[*a].total_cmp(&best[*b]);
+    Ok((0..count).min_by(order).unwrap_or(0))
+}
+
+/// Runs of each way, by turns; the fastest counts. As many as fit into the time, within these bounds.
+const LEAST_TRIES: usize = 2;
+const MOST_TRIES: usize = 50;
+const TRIAL_S: f64 = 0.01;
+
+/// Inputs of ones.
+fn examples(graph: &Graph, batch: u32, kind: Kind) -> Result<Vec<Tensor>, TorchError> {
+    let like = |shape: Shape| -> Result<Tensor, TorchError> {
+        let (h, w) = shape.hw();
+        let size = [batch, shape.channels(), h, w].map(i64::from);
+        match shape {
+            Shape::Map { .. } => nhwc(&Tensor::f_ones(size, (kind, Device::Cpu))?),
+            Shape::Flat { .. } => Ok(Tensor::f_ones(&size[..2], (kind, Device::Cpu))?),
+        }
+    };
+    graph.input_shapes().into_iter().map(like).collect()
+}
 
 impl Fused {
     /// Runs it, as [`Net::forward`] does.
@@ -173,7 +179,6 @@ impl Joined {
         &self,
         graph: &Graph,
         step: &Step,
-        params: &[Tensor],
         values: &mut [Option<Tensor>],
     ) -> Option<Result<Tensor, TorchError>> {
         let at = step.node.index();
@@ -181,10 +186,8 @@ impl Joined {
         if self.done.get(at) == Some(&true) {
             return values.get_mut(input)?.take().map(Ok);
         }
-        let method = self.methods.get(at)?.as_ref()?;
-        let x = values.get(input)?.as_ref()?;
-        let args: Vec<&Tensor> = std::iter::once(x).chain(params).collect();
-        Some(self.module.method_ts(method, &args).map_err(Into::into))
+        let way = self.ways.get(at)?.as_ref()?;
+        Some(way.run(values.get(input)?.as_ref()?))
     }
 }
 
@@ -214,151 +217,110 @@ fn acts_after(graph: &Graph) -> Vec<Option<(usize, Act)>> {
     acts
 }
 
-const CLASS: &str = "class Net(Module):
-  __parameters__ = []
-  __buffers__ = []
-  training : bool
-";
-
-fn method(code: &mut String, of: &Candidate) {
-    let name = &of.method;
-    let (attr, scalars) = match of.act.map(|(_, act)| act) {
-        None => ("none", String::new()),
-        Some(Act::Relu) => ("relu", String::new()),
-        Some(Act::Relu6) => ("hardtanh", "0., 6.".to_owned()),
-        Some(Act::Clip01) => ("hardtanh", "0., 1.".to_owned()),
-        Some(Act::Silu) => ("swish", String::new()),
-        Some(Act::Hswish) => ("hardswish", String::new()),
-        Some(Act::Sigmoid) => ("sigmoid", String::new()),
-        Some(Act::Hsigmoid) => ("hardsigmoid", String::new()),
-        Some(Act::LeakyRelu(slope)) => ("leaky_relu", format!("{:?}", slope.0)),
-        // it has a parameter; acts_after leaves it out
-        Some(Act::Prelu) => ("none", String::new()),
-    };
-    let (takes, given) = match of.params.len() > 1 {
-        true => (",\n    b: Tensor", "b"),
-        false => ("", "None"),
-    };
-    let Conv {
-        padding,
-        stride,
-        dilation,
-        groups,
-        ..
-    } = of.conv;
-    // writing to a string does not fail
-    let _ = write!(
-        code,
-        "  def {name}(self: __torch__.Net,
-    x: Tensor,
-    w: Tensor{takes}) -> Tensor:
-    s = annotate(List[Optional[number]], [{scalars}])
-    y = ops.mkldnn._convolution_pointwise(x, w, {given}, {padding:?}, {stride:?}, {dilation:?}, {groups}, \"{attr}\", s, \"\")
-    return y
-"
-    );
-}
-
-/// The module as libtorch reads it: a zip file, nothing compressed, of code, an object without attributes of its own, and no
-/// constants.
-fn archive(code: &str) -> Vec<u8> {
-    // pickle, protocol 2: an object of the class with training = False
-    let object = b"\x80\x02c__torch__\nNet\nq\x00)\x81}(X\x08\x00\x00\x00trainingq\x01\x89ubq\x02.";
-    let files: [(&str, &[u8]); 4] = [
-        ("net/data.pkl", object),
-        ("net/code/__torch__.py", code.as_bytes()),
-        ("net/constants.pkl", b"\x80\x02)."),
-        ("net/version", b"3\n"),
-    ];
-    let (mut bytes, mut directory) = (Vec::new(), Vec::new());
-    for (name, content) in files {
-        let offset = bytes.len() as u32;
-        let size = (content.len() as u32).to_le_bytes();
-        // version 2.0, no flags, stored, first of January 1980
-        let mut facts = vec![20, 0, 0, 0, 0, 0, 0, 0, 0x21, 0];
-        facts.extend(crc32fast::hash(content).to_le_bytes());
-        facts.extend([size, size].concat());
-        facts.extend([(name.len() as u16).to_le_bytes(), [0, 0]].concat());
-        bytes.extend(b"PK\x03\x04");
-        bytes.extend(&facts);
-        bytes.extend(name.as_bytes());
-        bytes.extend(content);
-        directory.extend(b"PK\x01\x02\x14\x00");
-        directory.extend(&facts);
-        // no comment, first disk, no attributes
-        directory.extend([0; 10]);
-        directory.extend(offset.to_le_bytes());
-        directory.extend(name.as_bytes());
-    }
-    let start = (bytes.len() as u32).to_le_bytes();
-    let length = (directory.len() as u32).to_le_bytes();
-    let count = (files.len() as u16).to_le_bytes();
-    bytes.extend(directory);
-    bytes.extend(b"PK\x05\x06\x00\x00\x00\x00");
-    bytes.extend([count, count].concat());
-    bytes.extend([length, start].concat());
-    bytes.extend([0, 0]);
-    bytes
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ir::ops::{Add, Concat, Conv, GlobalPool, Linear, Mul, PoolKind, Shuffle, Slice};
+    use crate::ir::{GraphBuilder, ValueId};
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
-    /// Each method against libtorch's own operations.
-    #[test]
-    fn methods_do_what_operations_do() {
-        let acts = Act::ALL.into_iter().filter(|a| *a != Act::Prelu);
-        let acts: Vec<Option<Act>> = std::iter::once(None).chain(acts.map(Some)).collect();
-        let mut candidates = Vec::new();
-        for (i, act) in acts.iter().enumerate() {
-            let mut conv = Conv::same(12, 3, 1 + i as u32 % 2);
-            conv.groups = [1, 4][i % 2];
-            conv.dilation = [1 + i as u32 % 3; 2];
-            candidates.push(Candidate {
-                node: i,
-                params: 0..1 + i % 2,
-                conv,
-                act: act.map(|act| (i + 1, act)),
-                size: [2, 8, 9, 7],
-                method: format!("conv{i}"),
+    /// A net of a dozen nodes drawn from `seed`, on odd maps, with a value read twice here and there.
+    fn drawn(seed: u64) -> Graph {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut b = GraphBuilder::new(true);
+        let [h, w] = [9, 14].map(|side| side + rng.random_range(0..3));
+        let shape = Shape::Map { c: 3, h, w };
+        let input = b.push(Op::Input { index: 0, shape }, &[]).unwrap();
+        let mut values = vec![b.push(Conv::same(8, 3, 2), &[input]).unwrap()];
+        let acts: Vec<Act> = Act::ALL.into_iter().collect();
+        for _ in 0..16 {
+            let last = values[values.len() - 1];
+            let c = b.shape(last).channels();
+            let act = acts[rng.random_range(0..acts.len())];
+            let k = [1, 3, 5][rng.random_range(0..3)];
+            let mut one = |op: Op| b.push(op, &[last]).unwrap();
+            values.push(match rng.random_range(0..10) {
+                0 => one(Conv::same(c, k, 1).grouped(c).biased().into()),
+                1 => one(Conv::same(6 + 2 * (c % 4), k, 1).into()),
+                2 => one(Conv::same(c, k, 1)
+                    .grouped(if c % 2 == 0 { 2 } else { 1 })
+                    .into()),
+                3 | 4 => one(act.into()),
+                5 if c % 2 == 0 => one(Shuffle { groups: 2 }.into()),
+                6 => one(Slice {
+                    begin: c / 3,
+                    end: c,
+                }
+                .into()),
+                7 => {
+                    let pool = one(GlobalPool {
+                        kind: PoolKind::Avg,
+                    }
+                    .into());
+                    let gate = b.push(Conv::same(c, 1, 1).biased(), &[pool]).unwrap();
+                    let gate = b.push(Act::Hsigmoid, &[gate]).unwrap();
+                    b.push(Mul, &[last, gate]).unwrap()
+                }
+                8 => {
+                    let other = b.push(Conv::same(c, 3, 1), &[last]).unwrap();
+                    b.push(Add, &[other, last]).unwrap()
+                }
+                _ => {
+                    let other: ValueId = values[rng.random_range(0..values.len())];
+                    b.push(Concat, &[last, other]).unwrap()
+                }
             });
         }
-        let mut code = CLASS.to_owned();
-        for candidate in &candidates {
-            method(&mut code, candidate);
-        }
-        let module = CModule::load_data(&mut archive(&code).as_slice()).unwrap();
-        let draw = |size: &[i64]| Tensor::f_randn(size, (Kind::Float, Device::Cpu)).unwrap();
-        for of in &candidates {
-            let conv = of.conv;
-            let groups = i64::from(conv.groups);
-            let (x, weight) = (draw(&of.size), draw(&[12, 8 / groups, 3, 3]));
-            let bias = (of.params.len() > 1).then(|| draw(&[12]));
-            let [padding, stride, dilation] =
-                [conv.padding, conv.stride, conv.dilation].map(|p| p.map(i64::from));
-            let y = x
-                .f_conv2d(&weight, bias.as_ref(), stride, padding, dilation, groups)
-                .unwrap();
-            let want = match of.act {
-                Some((_, act)) => act_in_place(act, y, &[]).unwrap(),
-                None => y,
+        let last = values[values.len() - 1];
+        let pool = b
+            .push(
+                GlobalPool {
+                    kind: PoolKind::Avg,
+                },
+                &[last],
+            )
+            .unwrap();
+        let flat = b.push(crate::ir::ops::Flatten, &[pool]).unwrap();
+        let bias = seed % 2 == 0;
+        let out = b
+            .push(
+                Linear {
+                    out_features: 5,
+                    bias,
+                },
+                &[flat],
+            )
+            .unwrap();
+        b.finish(&[out, last])
+    }
+
+    /// Whatever the trial chooses, the function stays the same, twice in a row and on other input than the trial had.
+    #[test]
+    fn drawn_nets_compute_what_they_did() {
+        let mut ways = 0;
+        for seed in 0..16 {
+            let net = Net::build(&drawn(seed), Device::Cpu, seed).unwrap();
+            let batch = 1 + seed % 3;
+            let folded = net.optimized().unwrap();
+            let size = match net.input_shapes()[0] {
+                Shape::Map { c, h, w } => [c, h, w].map(i64::from),
+                Shape::Flat { .. } => unreachable!(),
             };
-            let packed = (weight.f_to_mkldnn(Kind::Float).unwrap())
-                .f_mkldnn_reorder_conv2d_weight(
-                    padding,
-                    stride,
-                    dilation,
-                    groups,
-                    of.size.as_slice(),
-                )
-                .unwrap();
-            let x = nhwc(&x).unwrap();
-            let args: Vec<&Tensor> = [&x, &packed].into_iter().chain(&bias).collect();
-            let got = module.method_ts(&of.method, &args).unwrap();
-            let off = f64::try_from((&got - &want).abs().max()).unwrap();
-            // 72 products of standard normal numbers, rounded to 24 bits
-            assert!(off < 1e-4, "{:?}: {off:e}", of.act);
+            let size = [batch as i64, size[0], size[1], size[2]];
+            let fused = folded.fused(batch as u32).unwrap();
+            ways += fused.joined.ways.iter().flatten().count();
+            for _ in 0..2 {
+                let x = [Tensor::f_randn(size, (Kind::Float, Device::Cpu)).unwrap()];
+                let want = net.forward(&x).unwrap();
+                for (got, want) in fused.forward(&x).unwrap().iter().zip(&want) {
+                    let off = f64::try_from((got - want).norm()).unwrap();
+                    let all = f64::try_from(want.norm()).unwrap();
+                    // some twenty layers of sums rounded to 24 bits
+                    assert!(off <= 1e-5 * all, "{seed}: {:e}", off / all);
+                }
+            }
         }
+        assert!(ways > 20, "{ways}");
     }
 }

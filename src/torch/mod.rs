@@ -11,7 +11,9 @@ mod init;
 mod net;
 mod optimize;
 mod plan;
+mod script;
 mod self_test;
+mod ways;
 mod weights;
 
 pub use deploy::Frozen;

@@ -93,17 +93,7 @@ impl Plan {
         values.resize_with(graph.nodes().len(), || None);
         for step in &self.steps {
             let own = &params[step.params.clone()];
-            let out = joined
-                .and_then(|joined| joined.run(graph, step, own, &mut values))
-                .unwrap_or_else(|| step.run(graph, own, inputs, &mut values))
-                .map_err(|error| match graph.name(step.node) {
-                    "" => error,
-                    name => error.at(name),
-                })?;
-            for id in &step.frees {
-                values[id.index()] = None;
-            }
-            values[step.node.index()] = Some(out);
+            step.advance(graph, own, inputs, &mut values, joined)?;
         }
         // every output is live and is freed by nobody, so it is there
         let outputs = graph.outputs().iter();
@@ -149,7 +139,31 @@ fn wide(pair: [u32; 2]) -> [i64; 2] {
 }
 
 impl Step {
-    fn run(
+    /// Runs it, as it is `joined` where it is, and frees what nobody reads after it.
+    pub(super) fn advance(
+        &self,
+        graph: &Graph,
+        params: &[Tensor],
+        net_inputs: &[Tensor],
+        values: &mut [Option<Tensor>],
+        joined: Option<&Joined>,
+    ) -> Result<(), TorchError> {
+        let out = joined
+            .and_then(|joined| joined.run(graph, self, values))
+            .unwrap_or_else(|| self.run(graph, params, net_inputs, values))
+            .map_err(|error| match graph.name(self.node) {
+                "" => error,
+                name => error.at(name),
+            })?;
+        for id in &self.frees {
+            values[id.index()] = None;
+        }
+        values[self.node.index()] = Some(out);
+        Ok(())
+    }
+
+    /// What it gives. Acts and sums may take their first value and write over it.
+    pub(super) fn run(
         &self,
         graph: &Graph,
         params: &[Tensor],

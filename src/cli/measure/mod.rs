@@ -91,9 +91,9 @@ pub struct Args {
     /// Number format of weights and values.
     #[arg(long, value_enum, default_value_t = PrecisionArg::Fp32)]
     precision: PrecisionArg,
-    /// `eager` runs op by op, as trained; `folded` has batch norms folded into the layers before them; `fused` has
-    /// activations inside convolutions too, and filters as oneDNN wants them (CPU); `frozen` is the folded net as TorchScript
-    /// with constant weights.
+    /// `eager` runs op by op, as trained; `folded` has batch norms folded into the layers before them; `fused` runs
+    /// each layer by oneDNN, by XNNPACK or as before, whichever a trial finds the fastest (CPU); `frozen` is the folded net as
+    /// TorchScript with constant weights.
     #[arg(long, value_enum, default_value_t = FormArg::Folded)]
     form: FormArg,
     /// Layout of feature maps; nchw for eager networks, nhwc for the others where it is left out.
