@@ -10,6 +10,8 @@ use blocksmith::weights::Values;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{Value, json};
+use std::io::Write;
+use std::process::{Command, Stdio};
 
 /// A graph with weights, inputs and what the loops make of them; `None` where numbers grow past what is compared.
 fn case(graph: &Graph) -> Option<Value> {
@@ -103,4 +105,113 @@ fn the_training_example_builds_a_document() {
     let graph = program.lower(&Assignment::empty(), Names::On).unwrap();
     let worst = worst(&python, &[case(&graph).unwrap()]);
     assert!(worst < 1e-6, "{worst:e}");
+}
+
+/// What a Python program prints when it is given these lines.
+fn printed(python: &str, args: &[&str], lines: &str) -> String {
+    let mut child = Command::new(python)
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(lines.as_bytes()).unwrap();
+    drop(stdin);
+    let out = child.wait_with_output().unwrap();
+    assert!(out.status.success(), "{args:?}");
+    String::from_utf8(out.stdout).unwrap()
+}
+
+#[test]
+fn the_training_example_trains_on_cifar_as_it_is_published() {
+    let Some(python) = python("torch, numpy") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let graph = "%0 input 3x32x32 : input\n%1 conv 100x16x16 (%0) k3 s2 p1 : c\n%2 global_avg_pool 100x1x1 (%1) : g\n\
+        %3 flatten 100 (%2) : f\noutput %3\n";
+    let question = format!("{}\n", json!({"id": 4, "assignment": {}, "graph": graph}));
+    let (script, train) = (
+        repo("tests/python/cifar.py"),
+        repo("examples/evaluators/train.py"),
+    );
+    let paths = [&script, &train, folder.path()].map(|p: &std::path::Path| p.to_str().unwrap());
+    let found: Value = serde_json::from_str(&printed(&python, &paths, &question)).unwrap();
+    for (name, classes) in [
+        ("pickles_10", 10),
+        ("binaries_10", 10),
+        ("pickles_100", 100),
+        ("binaries_100", 100),
+    ] {
+        assert_eq!(found[name]["same"], true, "{name}");
+        assert_eq!(found[name]["answer"]["id"], 4, "{name}");
+        let metrics = &found[name]["answer"]["metrics"];
+        // pixels of no meaning: the loss is that of a guess among the 100 outputs
+        let (accuracy, loss) = (
+            metrics["accuracy"].as_f64(),
+            metrics["loss"].as_f64().unwrap(),
+        );
+        assert!(
+            accuracy.is_some_and(|x| (0.0..=1.0).contains(&x)),
+            "{name}: {metrics}"
+        );
+        assert!((loss - 100f64.ln()).abs() < 1.0, "{name}: {loss}");
+        let said = format!("54 images to train on, 6 held out, {classes} classes");
+        assert_eq!(found[name]["said"], said);
+    }
+}
+
+#[test]
+fn the_lookup_example_reads_parquet_as_it_reads_csv() {
+    let Some(python) = python("polars") else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let write = "import polars, sys\n\
+        t = polars.DataFrame({'trial': [0, 1, 2, 3], 'w': [8, 16, None, 8], 'kind': ['a', 'b', 'b', 'a'], 'wide': [True, False, True, True],\n\
+        'latency_s@x': [1.0] * 4, 'accuracy': [0.5, 0.25, None, 0.75]})\n\
+        t.write_parquet(sys.argv[1] + '/t.parquet'); t.write_csv(sys.argv[1] + '/t.csv')";
+    printed(&python, &["-c", write, folder.path().to_str().unwrap()], "");
+    let table = repo("examples/evaluators/table.py");
+    let questions = [
+        json!({"id": 0, "assignment": {"w": 8, "kind": "a", "wide": true}}),
+        json!({"id": 1, "assignment": {"w": 16, "kind": "b", "wide": false}}),
+        // known without an accuracy, and not known
+        json!({"id": 2, "assignment": {"kind": "b", "wide": true}}),
+        json!({"id": 3, "assignment": {"w": 8, "kind": "b", "wide": true}}),
+    ];
+    let lines: String = questions.iter().map(|q| format!("{q}\n")).collect();
+    for name in ["t.parquet", "t.csv"] {
+        let path = folder.path().join(name);
+        let args = [
+            table.to_str().unwrap(),
+            path.to_str().unwrap(),
+            "--metrics",
+            "accuracy",
+        ];
+        let answers = printed(&python, &args, &lines);
+        let answers: Vec<Value> = answers
+            .lines()
+            .map(|l| serde_json::from_str(l).unwrap())
+            .collect();
+        // two rows of the first network: their mean
+        assert_eq!(
+            answers[0],
+            json!({"id": 0, "metrics": {"accuracy": 0.625}}),
+            "{name}"
+        );
+        assert_eq!(
+            answers[1],
+            json!({"id": 1, "metrics": {"accuracy": 0.25}}),
+            "{name}"
+        );
+        for (k, answer) in answers.iter().enumerate().skip(2) {
+            assert_eq!(
+                answer,
+                &json!({"id": k, "error": "not in the table"}),
+                "{name}"
+            );
+        }
+    }
 }
