@@ -5,6 +5,7 @@ pub mod diag;
 pub mod file;
 pub mod hash;
 pub(crate) mod locate;
+pub mod memory;
 pub mod path;
 pub mod rng;
 pub mod stats;

@@ -1,6 +1,7 @@
 //! How far a search is, for whoever waits: a live line on a terminal, a line now and then elsewhere, and events in a file
 //! for programs.
 
+use crate::base::memory::peak_bytes;
 use crate::cli::failure::Result;
 use crate::cli::out::{Out, grouped, mj, ms, rate, scaled};
 use crate::cli::progress::line;
@@ -34,6 +35,17 @@ enum Lines {
     Json,
 }
 
+/// What a phase took.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Spent {
+    /// Its name.
+    pub phase: &'static str,
+    /// By the clock.
+    pub time_s: f64,
+    /// The most memory that was resident until its end, where the system tells.
+    pub peak_bytes: Option<u64>,
+}
+
 /// Tells how far a search is.
 pub struct Live<'a> {
     problem: &'a Problem,
@@ -50,6 +62,9 @@ pub struct Live<'a> {
 struct State {
     events: Option<File>,
     phase: Phase,
+    /// When it began; `None` before the first.
+    began: Option<Duration>,
+    spent: Vec<Spent>,
     /// Trials by time, within the phase.
     pace: VecDeque<(Instant, u64)>,
     next_event: Duration,
@@ -77,6 +92,8 @@ impl<'a> Live<'a> {
             state: Mutex::new(State {
                 events: events.map(open).transpose()?,
                 phase: Phase::Reading,
+                began: None,
+                spent: Vec::new(),
                 pace: VecDeque::new(),
                 next_event: Duration::ZERO,
                 next_line: LINE_EVERY,
@@ -98,18 +115,26 @@ impl<'a> Live<'a> {
     pub fn end(&self, found: std::result::Result<&Outcome, &impl ToString>) {
         self.bar.finish_and_clear();
         let time = self.started.elapsed();
+        let mut state = self.state();
+        state.close(time);
+        let spent = &state.spent;
         let event = match found {
             Ok(outcome) => json!({
                 "event": "end", "time_s": seconds(time), "stop": outcome.stop.name(),
                 "trials": outcome.trials.len(), "feasible": outcome.tally.feasible, "replayed": outcome.tally.replayed,
                 "front": outcome.front.len(), "hypervolume": outcome.hypervolume,
-                "expected_gain_left": outcome.gain_left,
+                "expected_gain_left": outcome.gain_left, "phases": spent,
             }),
-            Err(error) => {
-                json!({"event": "end", "time_s": seconds(time), "stop": "failed", "error": error.to_string()})
-            }
+            Err(error) => json!({
+                "event": "end", "time_s": seconds(time), "stop": "failed", "error": error.to_string(), "phases": spent,
+            }),
         };
-        self.state().event(&event);
+        state.event(&event);
+    }
+
+    /// What each phase took, once the search has ended.
+    pub fn spent(&self) -> Vec<Spent> {
+        self.state().spent.clone()
     }
 
     fn event(&self, time: Duration, phase: Phase, progress: &Progress, pace: &Pace) -> Value {
@@ -186,6 +211,8 @@ impl Watch for Live<'_> {
     fn phase(&self, phase: Phase) {
         let time = self.started.elapsed();
         let mut state = self.state();
+        state.close(time);
+        state.began = Some(time);
         state.phase = phase;
         state.pace.clear();
         let style = match phase {
@@ -197,7 +224,7 @@ impl Watch for Live<'_> {
         }
         self.bar.set_prefix(phase.name());
         self.bar.set_message("");
-        let event = json!({"event": "phase", "time_s": seconds(time), "phase": phase.name()});
+        let event = json!({"event": "phase", "time_s": seconds(time), "phase": phase.name(), "peak_bytes": peak_bytes()});
         state.event(&event);
         // of what takes long the end is announced too
         if time >= LINE_EVERY {
@@ -217,6 +244,17 @@ struct Pace {
 }
 
 impl State {
+    /// Takes down what the phase that ends now has taken.
+    fn close(&mut self, now: Duration) {
+        if let Some(began) = self.began.take() {
+            self.spent.push(Spent {
+                phase: self.phase.name(),
+                time_s: seconds(now.saturating_sub(began)),
+                peak_bytes: peak_bytes(),
+            });
+        }
+    }
+
     fn event(&mut self, event: &Value) {
         let Some(file) = &mut self.events else { return };
         // nobody reads on where the file is gone; the search is worth more than its events

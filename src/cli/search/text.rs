@@ -1,11 +1,30 @@
 //! What a search says at its end.
 
+use super::live::Spent;
 use crate::cli::failure::Failure;
 use crate::cli::out::{grouped, rate};
 use crate::search::evaluate::Costs;
 use crate::search::objective::Problem;
 use crate::search::{Outcome, Stop};
 use anyhow::anyhow;
+
+/// What each phase took, in a line.
+pub fn phases(spent: &[Spent]) -> String {
+    let each = spent.iter().map(|s| match s.peak_bytes {
+        Some(peak) => format!(
+            "{} {:.1} s ({} MB)",
+            s.phase,
+            s.time_s,
+            grouped(peak.div_ceil(1 << 20))
+        ),
+        None => format!("{} {:.1} s", s.phase, s.time_s),
+    });
+    let each = each.collect::<Vec<_>>().join(", ");
+    match spent.iter().any(|s| s.peak_bytes.is_some()) {
+        true => format!("phases, with the most memory until their end: {each}"),
+        false => format!("phases: {each}"),
+    }
+}
 
 /// What became of everything, in some lines.
 pub fn tally(outcome: &Outcome, seconds: f64) -> String {

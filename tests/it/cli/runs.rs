@@ -256,6 +256,19 @@ fn programs_can_watch_a_search() {
         (&last["event"], &last["stop"]),
         (&"end".into(), &"budget".into())
     );
+    // what each phase took; memory only where the system tells
+    let spent = last["phases"].as_array().unwrap();
+    let names: Vec<&str> = spent.iter().map(|s| s["phase"].as_str().unwrap()).collect();
+    assert_eq!(names, ["reading", "searching", "writing"]);
+    let sum: f64 = spent.iter().map(|s| s["time_s"].as_f64().unwrap()).sum();
+    let all = last["time_s"].as_f64().unwrap();
+    assert!(sum <= all + 0.002 && sum > 0.5 * all, "{sum} {all}");
+    let peaks: Vec<Option<u64>> = spent.iter().map(|s| s["peak_bytes"].as_u64()).collect();
+    match cfg!(target_os = "linux") {
+        true => assert!(peaks[0] > Some(1 << 20) && peaks.is_sorted(), "{peaks:?}"),
+        false => assert!(peaks.iter().all(Option::is_none), "{peaks:?}"),
+    }
+    assert_eq!(&document["phases"], &last["phases"]);
     assert_eq!(
         (&last["trials"], &last["front"].as_u64()),
         (
