@@ -174,6 +174,9 @@ struct Row {
 #[derive(Clone, Debug)]
 pub struct DeviceModel {
     profile: Profile,
+    /// The profile's name, and the batch behind it where that is not 1.
+    name: String,
+    batch: u32,
     rows: [Row; KernelKind::COUNT],
     cache_elems: f64,
     law: Law,
@@ -182,6 +185,19 @@ pub struct DeviceModel {
 }
 
 const LAUNCH: usize = Rates::LAUNCH;
+
+/// The largest batch that has a name.
+const MAX_BATCH: u32 = 65536;
+
+/// The parts of `NAME:BATCH`; `None` where a name has no batch behind it, or one that nobody could mean.
+pub fn split_batch(text: &str) -> Option<(&str, u32)> {
+    let (name, batch) = text.rsplit_once(':')?;
+    let plain = batch.bytes().all(|b| b.is_ascii_digit());
+    let batch = batch.parse().ok().filter(|b| (1..=MAX_BATCH).contains(b));
+    batch
+        .filter(|_| plain && !name.is_empty())
+        .map(|b| (name, b))
+}
 
 /// A number that two lists share only where they hold the same kernels in any order, but for what traces of one network
 /// differ in: parameters, and what runs at one pixel. The wrapping sum of the signatures
@@ -227,6 +243,8 @@ impl DeviceModel {
         known.sort_by_key(|k| k.0);
         Self {
             law: profile.law,
+            name: profile.name.clone(),
+            batch: 1,
             profile,
             rows,
             cache_elems,
@@ -292,9 +310,25 @@ impl DeviceModel {
         &self.profile
     }
 
+    /// The same device for a search whose batches are so large: its name is `NAME:BATCH` then, or plain for batches of 1.
+    #[must_use]
+    pub fn at_batch(mut self, batch: u32) -> Self {
+        self.batch = batch.max(1);
+        self.name = match self.batch {
+            1 => self.profile.name.clone(),
+            batch => format!("{}:{batch}", self.profile.name),
+        };
+        self
+    }
+
+    /// The batch that searches predict for, 1 unless [`at_batch`](Self::at_batch) said otherwise.
+    pub fn batch(&self) -> u32 {
+        self.batch
+    }
+
     /// The name that commands use.
     pub fn name(&self) -> &str {
-        &self.profile.name
+        &self.name
     }
 
     /// How the runtime fuses: what kernels must have been made with.

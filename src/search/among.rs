@@ -274,11 +274,8 @@ mod tests {
             Err(AmongError::Columns { missing, .. }) => assert_eq!(missing.len(), 3),
             other => panic!("{other:?}"),
         }
-        let mut inner = space.decisions().iter().map(|d| d.id().to_owned());
-        let inner = inner
-            .filter(|id| id.contains("kernel_size"))
-            .next()
-            .unwrap();
+        let mut ids = space.decisions().iter().map(|d| d.id().to_owned());
+        let inner = ids.find(|id| id.contains("kernel_size")).unwrap();
         // the last of these is not active
         let pairs = [("kind", "none"), ("end", "nothing"), (&*inner, "3")];
         let space = space.fix(&pairs).unwrap();

@@ -380,7 +380,7 @@ impl<'a> Costs<'a> {
             for &member in &group.members {
                 if let (Some(device), Some(sum)) = (self.devices.get(member), sums.get_mut(member))
                 {
-                    *sum = device.sum(&scratch.kernels, 1);
+                    *sum = device.sum(&scratch.kernels, device.batch());
                 }
             }
         }
@@ -420,7 +420,7 @@ impl<'a> Costs<'a> {
         };
         let kernels = fuse::fuse(&graph, device.rules());
         device
-            .predict(&kernels.list, 1)
+            .predict(&kernels.list, device.batch())
             .map_or_else(|_| Vec::new(), |p| p.uncovered)
     }
 }

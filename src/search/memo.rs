@@ -452,8 +452,10 @@ impl<'s> Counter<'_, 's> {
             open.push(ends.open);
             for member in &group.members {
                 let device = self.devices.get(*member)?;
-                let known = before.map_or(Sum::default(), |b| device.sum(&[b.kernel], 1));
-                *own.sums.get_mut(*member)? = device.sum(self.kernels, 1).without(known)?;
+                let known =
+                    before.map_or(Sum::default(), |b| device.sum(&[b.kernel], device.batch()));
+                *own.sums.get_mut(*member)? =
+                    device.sum(self.kernels, device.batch()).without(known)?;
             }
         }
         let through = through.unwrap_or(output.0 == 0);

@@ -2,6 +2,7 @@
 
 use crate::base::diag::{Diagnostic, nearest};
 use crate::base::path::JsonPath;
+use crate::device::split_batch;
 use std::fmt;
 
 /// One number of a network.
@@ -17,9 +18,9 @@ pub enum Metric {
     MemAccessElems,
     /// Bytes of activations at the worst moment, 4 an element.
     PeakActivationBytes,
-    /// Predicted seconds on this device.
+    /// Predicted seconds of one run on this device: of one sample, or of a batch where the device is `NAME:BATCH`.
     Latency(Box<str>),
-    /// Predicted joules on this device.
+    /// Predicted joules, as the seconds.
     Energy(Box<str>),
     /// What an evaluator calls by this name.
     Other(Box<str>),
@@ -121,6 +122,14 @@ impl Metric {
         };
         if known.devices.contains(&device) {
             return Ok(on(device.into()));
+        }
+        // one name for one thing: batches of 1 have none, 064 is 64
+        match split_batch(device) {
+            Some((name, 1)) if known.devices.contains(&name) => return Ok(on(name.into())),
+            Some((name, batch)) if known.devices.contains(&name) => {
+                return Ok(on(format!("{name}:{batch}").into()));
+            }
+            _ => {}
         }
         let mut problem = *error(format!("there is no device \"{device}\""));
         problem = match nearest(device, known.devices.iter().copied()) {

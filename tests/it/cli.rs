@@ -1,6 +1,7 @@
 //! The program as scripts see it: exit codes, stdout that is data and nothing else, closed pipes.
 
 mod among;
+mod batches;
 mod check;
 mod evaluator;
 mod export;

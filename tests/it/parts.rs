@@ -8,10 +8,16 @@ use blocksmith::search::evaluate::{Costs, Scratch};
 use blocksmith::space::ast::Source;
 use blocksmith::space::{Assignment, Draws};
 
-/// All shipped devices: every set of fusing rules is among them.
+/// All shipped devices: every set of fusing rules is among them. Two of them at batches, too.
 fn devices() -> Vec<DeviceModel> {
-    let known = BUILT_IN.iter().map(|p| DeviceModel::find(p.name).unwrap());
-    known.collect()
+    let find = |name: &str| DeviceModel::find(name).unwrap();
+    let batches = [("rtx3090-torch", 64), ("pi5-onnx", 3)];
+    let batches = batches.map(|(name, batch)| find(name).at_batch(batch));
+    BUILT_IN
+        .iter()
+        .map(|p| find(p.name))
+        .chain(batches)
+        .collect()
 }
 
 /// Equal for missing values too.

@@ -13,7 +13,7 @@ use super::failure::{Exit, Failure, Result};
 use super::files::{device, load};
 use super::out::{Out, grouped};
 use crate::base::table::Table;
-use crate::device::{BUILT_IN, DeviceModel};
+use crate::device::{BUILT_IN, DeviceModel, split_batch};
 use crate::search::evaluate::{Costs, Evaluate};
 use crate::search::folder::{self, Folder};
 use crate::search::journal::Start;
@@ -32,7 +32,7 @@ use std::time::Instant;
 ///
 /// Every candidate is built as a graph, counted, and predicted on every device that is named, before anything is trained
 /// or run. Metrics: `params`, `macs`, `conv_out_elems`, `mem_access_elems`, `peak_activation_bytes`,
-/// `latency_s@DEVICE`, `energy_j@DEVICE`. The space's budgets are limits too. The run folder gets `run.json`, the
+/// `latency_s@DEVICE`, `energy_j@DEVICE`; of a batch of 64 `latency_s@DEVICE:64`. The space's budgets are limits too. The run folder gets `run.json`, the
 /// journal, `trials`, `front` and `front/*.json` (archs that stand alone). The same seed gives the same result on any number
 /// of threads, and a run that was interrupted or killed goes on with --resume as if it had not been.
 #[derive(Debug, clap::Args)]
@@ -49,7 +49,8 @@ pub struct Args {
     /// What to keep within: `params<=5e6`, `latency_s@pi5-onnx<=50ms`, `macs>=100M`.
     #[arg(long = "limit", value_name = "'METRIC<=N'")]
     limits: Vec<String>,
-    /// A device: a shipped profile's name, or a profile file. With a single --device, `latency_s` and `energy_j` mean it.
+    /// A device: a shipped profile's name, or a profile file; with `:64` behind it, that device at batches of 64. With a
+    /// single --device, `latency_s` and `energy_j` mean it.
     #[arg(long = "device", value_name = "NAME|FILE")]
     devices: Vec<String>,
     /// How many trials at most. A trial is a distinct network.
@@ -121,18 +122,34 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let extra = args
         .devices
         .iter()
-        .map(|d| device(d))
+        .map(|d| at_batch(d, &[]))
         .collect::<Result<Vec<_>>>()?;
     let problem = problem(args, &loaded.space.ast().budgets, &extra)?;
     let asked = args.evaluator.metrics(&problem)?;
     for doubt in doubtful_units(&problem, &args.limits) {
         out.note(&doubt);
     }
-    let mut models = extra;
-    models.retain(|m| problem.devices().contains(&m.name()));
-    for name in problem.devices() {
+    let mut models: Vec<DeviceModel> = Vec::new();
+    let asked_for = problem.devices();
+    models.extend(
+        extra
+            .iter()
+            .filter(|m| asked_for.contains(&m.name()))
+            .cloned(),
+    );
+    for name in asked_for {
         if !models.iter().any(|m| m.name() == name) {
-            models.push(device(name)?);
+            models.push(at_batch(name, &extra)?);
+        }
+    }
+    for model in &models {
+        let [least, most] = model.profile().batch;
+        if model.batch() > 1 && !(least..=most).contains(&model.batch()) {
+            out.note(&format!(
+                "note: {} was measured at batches of {least} to {most}: predictions at {} are extrapolated",
+                model.profile().name,
+                model.batch()
+            ));
         }
     }
     refuse_unmeasured(&problem, &models)?;
@@ -194,6 +211,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let (outcome, archs) = found.map_err(|e| evaluator::failure(e, &resume))?;
     let seconds = started.elapsed().as_secs_f64();
     out.note(&text::tally(&outcome, seconds));
+    out.note(&text::phases(&live.spent()));
     if outcome.stop == Stop::Interrupted {
         // answers of a batch that is not complete are no trials yet, but they are in the journal
         let done = match answers {
@@ -220,8 +238,20 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         &args.devices,
         built,
     );
-    ranking.print(&args.out, out)?;
+    ranking.print(&args.out, &live.spent(), out)?;
     Ok(Exit::Ok)
+}
+
+/// The device of that name; of `NAME:BATCH` one of `extra`, a shipped one, or a file, for batches so large.
+fn at_batch(name: &str, extra: &[DeviceModel]) -> Result<DeviceModel> {
+    let find = |name: &str| match extra.iter().find(|m| m.profile().name == name) {
+        Some(model) => Ok(model.clone().at_batch(1)),
+        None => device(name),
+    };
+    match split_batch(name) {
+        Some((plain, batch)) if !Path::new(name).exists() => Ok(find(plain)?.at_batch(batch)),
+        _ => find(name),
+    }
 }
 
 /// A part of a whole, in percent if it says so.
@@ -257,6 +287,7 @@ fn write_table(
 
 fn problem(args: &Args, budgets: &[(Box<str>, f64)], extra: &[DeviceModel]) -> Result<Problem> {
     let mut names: Vec<&str> = extra.iter().map(DeviceModel::name).collect();
+    names.extend(extra.iter().map(|m| &*m.profile().name));
     names.extend(BUILT_IN.iter().map(|b| b.name));
     let device = match extra {
         [only] => Some(only.name()),

@@ -1,10 +1,11 @@
 //! The table that a search ends with.
 
+use super::live::Spent;
 use crate::base::units::{Joules, Seconds};
 use crate::blocks::{Names, Program};
 use crate::cli::failure::Result;
 use crate::cli::out::{Out, mj, ms, percent, scaled, table};
-use crate::device::{DeviceModel, Prediction, Quantity};
+use crate::device::{BUILT_IN, DeviceModel, Prediction, Quantity, split_batch};
 use crate::fuse::fuse;
 use crate::search::Outcome;
 use crate::search::metric::{Metric, Unit};
@@ -64,7 +65,7 @@ impl<'a> Ranking<'a> {
     }
 
     /// Prints it, in the format that `out` is for.
-    pub fn print(&self, folder: &Path, out: &mut Out) -> Result<()> {
+    pub fn print(&self, folder: &Path, spent: &[Spent], out: &mut Out) -> Result<()> {
         if out.is_json() {
             let rows: Vec<Value> = (0..self.outcome.front.len())
                 .map(|rank| self.json_row(rank))
@@ -72,7 +73,7 @@ impl<'a> Ranking<'a> {
             let tally = &self.outcome.tally;
             let document = json!({
                 "run": folder.display().to_string(), "trials": self.outcome.trials.len(), "feasible": tally.feasible,
-                "replayed": tally.replayed, "failed": tally.failed, "unbuildable": tally.unbuildable, "stop": self.outcome.stop.name(), "front": rows,
+                "replayed": tally.replayed, "failed": tally.failed, "unbuildable": tally.unbuildable, "stop": self.outcome.stop.name(), "phases": spent, "front": rows,
             });
             out.json(&document)?;
             return Ok(());
@@ -147,8 +148,21 @@ impl<'a> Ranking<'a> {
                 [] => shipped.collect(),
                 given => given.iter().map(String::as_str).collect(),
             };
+            let plain = |name| match BUILT_IN.iter().any(|b| b.name == name) {
+                true => (name, 1),
+                false => split_batch(name).unwrap_or((name, 1)),
+            };
+            let (mut named, mut batches): (Vec<&str>, Vec<u32>) =
+                named.into_iter().map(plain).unzip();
+            named.dedup();
+            batches.dedup();
             for device in named {
                 text.push_str(&format!(" --device {}", super::quoted(device)));
+            }
+            if let [batch] = batches[..]
+                && batch > 1
+            {
+                text.push_str(&format!(" --batch {batch}"));
             }
         }
         out.text(&text)?;
@@ -232,7 +246,7 @@ impl<'a> Ranking<'a> {
                 continue;
             };
             let graph = program.lower(assignment, Names::Off)?;
-            let of = |m: &DeviceModel| m.predict(&fuse(&graph, m.rules()).list, 1);
+            let of = |m: &DeviceModel| m.predict(&fuse(&graph, m.rules()).list, m.batch());
             all.push(
                 self.models
                     .iter()
@@ -294,7 +308,7 @@ impl<'a> Ranking<'a> {
             text.push_str(&format!(
                 "\n{}: {level:.0} % intervals. Error on networks held out of the fit: {errors}; networks unlike those of {} \
                  have wider intervals.",
-                profile.name, profile.provenance.data,
+                model.name(), profile.provenance.data,
             ));
         }
         if measured {
