@@ -24,24 +24,26 @@ pub fn read(path: &Path) -> Result<Table, FileError> {
     }
     let failed = |e: io::Error| FileError::new("cannot read", path, e);
     let file = File::open(path).map_err(failed)?;
-    let frame = ParquetReader::new(file)
-        .finish()
-        .map_err(|e| failed(plain(e)))?;
+    let damaged = |e: PolarsError| failed(io::Error::new(io::ErrorKind::InvalidData, plain(e)));
+    let frame = ParquetReader::new(file).finish().map_err(damaged)?;
     let mut table = Table::new(path.display().to_string());
     for series in frame.columns() {
         let column = column(series).map_err(failed)?;
         table
             .push(series.name().as_str(), column)
-            .map_err(|e| failed(io::Error::other(e)))?;
+            .map_err(|e| failed(io::Error::new(io::ErrorKind::InvalidData, e)))?;
     }
     Ok(table)
 }
 
-/// Writes a Parquet file (zstd), atomically. The same table gives the same bytes.
+/// Writes a Parquet file (zstd), or CSV where its name ends so, atomically. The same table gives the same bytes.
 ///
 /// # Errors
 /// What the system says; an old file of that name is untouched then.
 pub fn write(table: &Table, path: &Path) -> Result<(), FileError> {
+    if csv::is_csv(path) {
+        return write_atomically(path, |out| table.write_csv(out));
+    }
     let columns = table.columns().map(|(name, c)| series(name, c)).collect();
     write_atomically(path, |out| {
         let mut frame = DataFrame::new(table.rows(), columns).map_err(plain)?;
@@ -57,11 +59,9 @@ fn plain(error: PolarsError) -> io::Error {
 
 fn column(series: &Series) -> io::Result<Column> {
     let unknown = || {
-        io::Error::other(format!(
-            "column \"{}\" is of type {}, which tables do not know",
-            series.name(),
-            series.dtype()
-        ))
+        let (name, kind) = (series.name(), series.dtype());
+        let text = format!("column \"{name}\" is of type {kind}, which tables do not know");
+        io::Error::new(io::ErrorKind::InvalidData, text)
     };
     let cast = |to: &DataType| series.strict_cast(to).map_err(plain);
     Ok(match series.dtype() {

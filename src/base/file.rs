@@ -23,6 +23,11 @@ impl FileError {
         }
     }
 
+    /// Whether what is in the file makes no sense, as opposed to a file that cannot be reached.
+    pub fn is_damaged(&self) -> bool {
+        self.source.kind() == io::ErrorKind::InvalidData
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path

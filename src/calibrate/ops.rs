@@ -3,16 +3,23 @@
 //! The rows are what the runtime runs, so nothing is fused here. Names of ncnn's layers, of ATen's operators and of this
 //! program's ops are understood; what no kind of kernel describes is called `other`.
 //!
-//! Invariant: no cell is guessed. Where work, or the shape of a convolution, is missing, the table is refused.
+//! Invariant: no cell is guessed, and what two cells say of one thing agrees. Where work, or the shape of a convolution, is
+//! missing or cannot be, the table is refused.
+
+mod names;
 
 use super::error::CalibrateError;
 use crate::base::diag::nearest;
 use crate::base::table::{Table, TableError};
 use crate::fuse::{Kernel, KernelKind, Window};
 use crate::ir::Shape;
+use names::{As, Operators};
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// Counts from here on are refused: batches of such would not fit what they are added up in.
+const TOO_MANY: u64 = 100_000_000_000_000;
 
 /// Networks of an operator table by name; where the table has `img_size`, by `name@size`.
 ///
@@ -24,7 +31,7 @@ use std::sync::Arc;
 /// # Errors
 /// Where a column is not there or holds another type; where a cell is missing, cannot be, or names no operator.
 pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, CalibrateError> {
-    let known: HashMap<&str, As> = OPERATORS.iter().copied().collect();
+    let known = Operators::new();
     let names = table.all_texts(either(table, "network", "model"))?;
     let ops = table.all_texts("op")?;
     let sizes = match table.get("img_size") {
@@ -68,7 +75,7 @@ pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, Calibr
             None => Cow::Borrowed(name),
         };
         let pool = pools.and_then(|p| p.get(row)).and_then(Option::as_deref);
-        let taken = *known.get(op).ok_or_else(|| unknown(table, row, op))?;
+        let taken = known.taken(op).ok_or_else(|| unknown(table, row, op))?;
         if !networks.contains_key(name.as_ref()) {
             networks.insert(name.clone().into_owned(), Vec::new());
         }
@@ -78,7 +85,7 @@ pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, Calibr
         ) {
             let next = names.get(row + 1).zip(ops.get(row + 1));
             let conv =
-                next.is_some_and(|(n, op)| *n == names[row] && known.get(op) == Some(&As::Conv));
+                next.is_some_and(|(n, op)| *n == names[row] && known.taken(op) == Some(As::Conv));
             if kernel.kind == KernelKind::Norm && conv {
                 columns.norm_of_weights(&mut kernel, row + 1)?;
             }
@@ -87,6 +94,16 @@ pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, Calibr
     }
     let shared = networks.into_iter().map(|(name, k)| (name, Arc::from(k)));
     Ok(shared.collect())
+}
+
+/// Operators that a table calls by ATen's names and that have none here: their rows count as `other`. Each once, in order.
+///
+/// # Errors
+/// Where there is no column `op`, or it holds no text.
+pub fn strange(table: &Table) -> Result<BTreeSet<String>, TableError> {
+    let known = Operators::new();
+    let ops = table.texts("op")?.iter().flatten();
+    Ok(ops.filter(|op| known.is_strange(op)).cloned().collect())
 }
 
 /// The first name where there is such a column, else the second.
@@ -99,7 +116,7 @@ fn either(table: &Table, long: &'static str, short: &'static str) -> &'static st
 }
 
 fn unknown(table: &Table, row: usize, op: &str) -> TableError {
-    let near = nearest(op, OPERATORS.iter().map(|o| o.0));
+    let near = nearest(op, Operators::names());
     let hint = near.map_or(String::new(), |near| format!(" (did you mean \"{near}\"?)"));
     let expected =
         format!("an operator of ATen, of ncnn or of `blocksmith blocks`, or \"other\"{hint}");
@@ -128,7 +145,8 @@ impl<'a> Numbers<'a> {
         match self.cells.get(row).copied().flatten() {
             None => Ok(None),
             Some(x) => match u64::try_from(x) {
-                Ok(x) => Ok(Some(x)),
+                Ok(x) if x < TOO_MANY => Ok(Some(x)),
+                Ok(_) => Err(self.wrong(row, &x.to_string(), "less than 10^14")),
                 Err(_) => Err(self.wrong(row, &x.to_string(), "0 or more")),
             },
         }
@@ -230,14 +248,19 @@ impl Columns<'_> {
             let or_none = |column: &Numbers| Ok::<_, TableError>(column.get(row)?.unwrap_or(0));
             (or_none(&self.macs)?, or_none(&self.weights)?)
         };
+        let counts = Counts {
+            macs,
+            weights,
+            read,
+            written,
+        };
+        if taken != As::Boxes {
+            self.elements(row, [input, output], &counts)?;
+        }
         if conv {
-            let taps = u64::from((input[0] / groups).max(1)) * u64::from(kh) * u64::from(kw);
-            let most = output.iter().fold(taps, |n, &x| n.saturating_mul(x.into()));
-            if macs == most.saturating_mul(2) {
-                let expected =
-                    format!("the {most} multiply-adds of its shape, a multiply and an add once");
-                return Err(self.macs.wrong(row, &macs.to_string(), &expected));
-            }
+            self.convolution(row, taken == As::Deconv, [input, output], &window, &counts)?;
+        } else if multiplies {
+            self.product(row, &counts)?;
         }
         let to_one = output[1..] == [1, 1] && input[1..] != [1, 1];
         let kind = match taken {
@@ -276,161 +299,121 @@ impl Columns<'_> {
     }
 }
 
-/// What an operator is taken for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum As {
-    /// A convolution; its window tells which.
-    Conv,
-    /// A depthwise convolution that enlarges.
-    Deconv,
-    /// ncnn's pooling; `pool_type` and the sizes tell which.
-    Pool,
-    /// A sum of two, or a product with one value a channel: the sizes tell which.
-    Binary,
-    /// An average pool to a size.
-    Adaptive,
-    /// Boxes of a detector.
-    Boxes,
-    /// A kernel of that kind.
-    Kind(KernelKind),
-    /// Costs nothing.
-    Free,
+/// What a row counts.
+struct Counts {
+    macs: u64,
+    weights: u64,
+    read: u64,
+    written: u64,
 }
 
-/// Names of operators.
-static OPERATORS: &[(&str, As)] = {
-    use As::*;
-    use KernelKind::*;
-    &[
-        ("Convolution", Conv),
-        ("ConvolutionDepthWise", Conv),
-        ("convolution", Conv),
-        ("conv", Conv),
-        ("conv2d", Conv),
-        ("DeconvolutionDepthWise", Deconv),
-        ("InnerProduct", Kind(Linear)),
-        ("Gemm", Kind(Linear)),
-        ("addmm", Kind(Linear)),
-        ("mm", Kind(Linear)),
-        ("bmm", Kind(Linear)),
-        ("matmul", Kind(Linear)),
-        ("linear", Kind(Linear)),
-        ("Pooling", Pool),
-        ("max_pool2d_with_indices", Kind(MaxPool)),
-        ("max_pool2d", Kind(MaxPool)),
-        ("max_pool", Kind(MaxPool)),
-        ("avg_pool2d", Kind(AvgPool)),
-        ("avg_pool", Kind(AvgPool)),
-        ("adaptive_avg_pool", Adaptive),
-        ("adaptive_avg_pool2d", Adaptive),
-        ("_adaptive_avg_pool2d", Adaptive),
-        ("mean", Kind(GlobalPool)),
-        ("sum", Kind(GlobalPool)),
-        ("var", Kind(GlobalPool)),
-        ("Reduction", Kind(GlobalPool)),
-        ("global_avg_pool", Kind(GlobalPool)),
-        ("global_max_pool", Kind(GlobalPool)),
-        ("BinaryOp", Binary),
-        ("Eltwise", Binary),
-        ("add", Kind(Add)),
-        ("add_", Kind(Add)),
-        ("sub", Kind(Add)),
-        ("mul", Kind(Mul)),
-        ("mul_", Kind(Mul)),
-        ("div", Kind(Mul)),
-        ("zero", Kind(Mul)),
-        ("ReLU", Kind(Act)),
-        ("PReLU", Kind(Act)),
-        ("Clip", Kind(Act)),
-        ("relu", Kind(Act)),
-        ("relu_", Kind(Act)),
-        ("relu6", Kind(Act)),
-        ("prelu", Kind(Act)),
-        ("_prelu_kernel", Kind(Act)),
-        ("clip01", Kind(Act)),
-        ("clamp", Kind(Act)),
-        ("clamp_min", Kind(Act)),
-        ("hardtanh", Kind(Act)),
-        ("hardtanh_", Kind(Act)),
-        ("leaky_relu", Kind(Act)),
-        ("leaky_relu_", Kind(Act)),
-        ("HardSwish", Kind(ActHard)),
-        ("HardSigmoid", Kind(ActHard)),
-        ("hardswish", Kind(ActHard)),
-        ("hardswish_", Kind(ActHard)),
-        ("hardsigmoid", Kind(ActHard)),
-        ("hswish", Kind(ActHard)),
-        ("hsigmoid", Kind(ActHard)),
-        ("Swish", Kind(ActExp)),
-        ("Sigmoid", Kind(ActExp)),
-        ("GELU", Kind(ActExp)),
-        ("Softmax", Kind(ActExp)),
-        ("silu", Kind(ActExp)),
-        ("silu_", Kind(ActExp)),
-        ("sigmoid", Kind(ActExp)),
-        ("sigmoid_", Kind(ActExp)),
-        ("BatchNorm", Kind(Norm)),
-        ("native_batch_norm", Kind(Norm)),
-        ("batch_norm", Kind(Norm)),
-        ("Concat", Kind(Concat)),
-        ("cat", Kind(Concat)),
-        ("stack", Kind(Concat)),
-        ("concat", Kind(Concat)),
-        ("Slice", Kind(Copy)),
-        ("Crop", Kind(Copy)),
-        ("Permute", Kind(Copy)),
-        ("Padding", Kind(Copy)),
-        ("clone", Kind(Copy)),
-        ("constant_pad_nd", Kind(Copy)),
-        ("reflection_pad2d", Kind(Copy)),
-        ("slice", Kind(Copy)),
-        ("pad", Kind(Copy)),
-        ("transpose", Kind(Copy)),
-        ("ShuffleChannel", Kind(Shuffle)),
-        ("shuffle", Kind(Shuffle)),
-        ("gather", Kind(Shuffle)),
-        ("Interp", Kind(Upsample)),
-        ("upsample_nearest2d", Kind(Upsample)),
-        ("upsample_bilinear2d", Kind(Upsample)),
-        ("upsample", Kind(Upsample)),
-        ("PriorBox", Boxes),
-        ("other", Kind(Other)),
-        ("local_response_norm", Kind(Other)),
-        ("l2_norm", Kind(Other)),
-        ("channel_conv", Kind(Other)),
-        ("LRN", Kind(Other)),
-        ("LayerNorm", Kind(KernelKind::LayerNorm)),
-        ("MultiHeadAttention", Kind(Other)),
-        ("DetectionOutput", Kind(Other)),
-        ("YoloDetectionOutput", Kind(Other)),
-        ("Yolov3DetectionOutput", Kind(Other)),
-        ("gelu", Kind(Other)),
-        ("native_layer_norm", Kind(KernelKind::LayerNorm)),
-        ("native_group_norm", Kind(KernelKind::LayerNorm)),
-        ("_softmax", Kind(Other)),
-        ("_safe_softmax", Kind(Other)),
-        ("linalg_vector_norm", Kind(Other)),
-        ("sqrt", Kind(Other)),
-        ("rsqrt", Kind(Other)),
-        ("pow", Kind(Other)),
-        ("sin", Kind(Other)),
-        ("cos", Kind(Other)),
-        ("cumsum", Kind(Other)),
-        ("index", Kind(Other)),
-        ("bitwise_not", Kind(Other)),
-        ("_to_copy", Kind(Other)),
-        ("Split", Free),
-        ("Input", Free),
-        ("Flatten", Free),
-        ("Reshape", Free),
-        ("Noop", Free),
-        ("MemoryData", Free),
-        ("Dropout", Free),
-        ("as_strided_", Free),
-        ("input", Free),
-        ("flatten", Free),
-        ("dropout", Free),
-        ("view", Free),
-        ("list", Free),
-    ]
-};
+/// A volume that no cell makes too large for comparing.
+fn volume(shape: [u32; 3]) -> u128 {
+    shape.iter().map(|&x| u128::from(x)).product()
+}
+
+/// What cells say of one another.
+impl Columns<'_> {
+    /// No operator reads less than its first input, or writes less than its first output.
+    fn elements(
+        &self,
+        row: usize,
+        [input, output]: [[u32; 3]; 2],
+        counts: &Counts,
+    ) -> Result<(), TableError> {
+        let both = [
+            (&self.read, counts.read, input),
+            (&self.written, counts.written, output),
+        ];
+        for (column, elems, shape) in both {
+            let least = volume(shape);
+            if u128::from(elems) < least {
+                let [c, h, w] = shape;
+                let expected = format!("{least} or more, as its shape is {c} x {h} x {w}");
+                return Err(column.wrong(row, &elems.to_string(), &expected));
+            }
+        }
+        Ok(())
+    }
+
+    /// The shape and window of a convolution say how many elements, weights and multiply-adds it has. A convolution along a
+    /// line has one side of its window, and one over a third axis has more of everything than its shape here says.
+    fn convolution(
+        &self,
+        row: usize,
+        enlarges: bool,
+        [input, output]: [[u32; 3]; 2],
+        window: &Window,
+        counts: &Counts,
+    ) -> Result<(), TableError> {
+        let groups = window.groups;
+        let [.., group_column] = &self.window;
+        for (column, width) in [(&self.input[0], input[0]), (&self.output[0], output[0])] {
+            if !width.is_multiple_of(groups) {
+                let expected = format!("a divisor of {}, which is {width}", column.name);
+                return Err(group_column.wrong(row, &groups.to_string(), &expected));
+            }
+        }
+        let pairs = u128::from(output[0]) * u128::from(input[0] / groups);
+        let [kh, kw] = window.kernel_size.map(u128::from);
+        let (read, written) = (u128::from(counts.read), u128::from(counts.written));
+        let flat = read == volume(input) && written == volume(output);
+        let (macs, weights) = (u128::from(counts.macs), u128::from(counts.weights));
+        let is_line = input[1..].contains(&1) && output[1..].contains(&1);
+        let line = is_line && [kh, kw].contains(&(weights / pairs)) && weights % pairs == 0;
+        let whole = pairs.saturating_mul(kh * kw);
+        let sound = match flat {
+            true => weights == whole || line,
+            false => weights >= pairs && weights % pairs == 0,
+        };
+        if !sound {
+            let expected = format!("the {whole} of its channels and window");
+            return Err(self.weights.wrong(row, &weights.to_string(), &expected));
+        }
+        for (column, elems, shape) in [(&self.read, read, input), (&self.written, written, output)]
+        {
+            if elems % volume(shape) != 0 {
+                let expected = format!("the {} of its shape", volume(shape));
+                return Err(column.wrong(row, &elems.to_string(), &expected));
+            }
+        }
+        // each weight is used once a position: of the output, or where it enlarges of the input
+        let positions = match enlarges {
+            true => read / u128::from(input[0]),
+            false => written / u128::from(output[0]),
+        };
+        let right = weights * positions;
+        if macs != right {
+            let once = match macs == 2 * right {
+                true => ", a multiply and an add once",
+                false => "",
+            };
+            let expected = format!("the {right} multiply-adds of its shape{once}");
+            return Err(self.macs.wrong(row, &macs.to_string(), &expected));
+        }
+        Ok(())
+    }
+
+    /// Each element of a product is made of as many multiply-adds, and each weight is used once for each of its rows.
+    fn product(&self, row: usize, counts: &Counts) -> Result<(), TableError> {
+        let [macs, weights, read, written] =
+            [counts.macs, counts.weights, counts.read, counts.written].map(u128::from);
+        if written == 0 || macs % written != 0 || macs > read * written {
+            let expected = format!(
+                "as many multiply-adds for each of the {written} elements written, of the {read} read at the most"
+            );
+            return Err(self.macs.wrong(row, &macs.to_string(), &expected));
+        }
+        if weights == 0 {
+            return Ok(());
+        }
+        // with a bias or without
+        let rows = [macs, macs + written].map(|all| (all % weights == 0).then_some(all / weights));
+        let fits = |rows: u128| rows > 0 && written % rows == 0 && macs * rows <= read * written;
+        if !rows.into_iter().flatten().any(fits) {
+            let expected = format!("the {macs} multiply-adds over the rows that it multiplies");
+            return Err(self.weights.wrong(row, &weights.to_string(), &expected));
+        }
+        Ok(())
+    }
+}

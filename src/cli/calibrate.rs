@@ -70,8 +70,8 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "report")]
     plots: Option<PathBuf>,
     /// Names the networks to measure on a new device of the runtime of --init, the most telling first, and does nothing else.
-    #[arg(long, value_name = "N", requires = "init", conflicts_with_all = ["public", "measurements"])]
-    suggest: Option<usize>,
+    #[arg(long, value_name = "N", requires = "init", conflicts_with_all = ["public", "measurements"], value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    suggest: Option<u32>,
 }
 
 pub fn run(args: &Args, out: &mut Out) -> Result {
@@ -116,7 +116,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     Ok(Exit::Ok)
 }
 
-fn suggest(wanted: usize, init: &str, out: &mut Out) -> Result {
+fn suggest(wanted: u32, init: &str, out: &mut Out) -> Result {
     let init = device(init)?;
     let init = init.profile();
     let Some(peers) = Peers::shipped_for(init) else {
@@ -126,6 +126,13 @@ fn suggest(wanted: usize, init: &str, out: &mut Out) -> Result {
         )));
     };
     let all: Vec<usize> = (0..peers.networks.len()).collect();
+    let wanted = wanted as usize;
+    if wanted > all.len() {
+        let (n, runtime) = (all.len(), &init.runtime);
+        out.note(&format!(
+            "note: {n} networks are known under {runtime}: these are all"
+        ));
+    }
     let names: Vec<&str> = (peers.suggest(&all, wanted).into_iter())
         .map(|i| peers.networks[i].network.as_str())
         .collect();
@@ -208,7 +215,7 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     let (mut rows, mut others, mut said) = (Vec::new(), Vec::new(), Said::default());
     for path in &args.measurements {
         let table = parquet::read(path)?;
-        let (measured, named) = read_rows(&table, &args.ops, &rules)?;
+        let (measured, named) = read_rows(&table, &args.ops, &rules, out)?;
         rows.extend(measured);
         others.extend(named);
         said.hear(&table)?;
@@ -315,6 +322,7 @@ fn read_rows(
     table: &Table,
     ops: &[PathBuf],
     rules: &FuseRules,
+    out: &mut Out,
 ) -> Result<(Vec<Measured>, Vec<Sample>)> {
     let texts = |name: &str| {
         let column = table.get(name).map(|_| table.texts(name));
@@ -322,6 +330,9 @@ fn read_rows(
     };
     let (suites, families) = (texts("suite")?, texts("family")?);
     let mut networks = Networks::open(table, ops, rules, 1)?;
+    if let Some(doubt) = networks.doubt() {
+        out.note(&format!("note: {doubt}"));
+    }
     let latencies = table.all_reals("latency_s").map_err(input)?;
     let energies = table
         .get("energy_j")

@@ -2,6 +2,7 @@
 
 use super::out::Out;
 use crate::base::diag::{Diagnostic, Diagnostics, Severity};
+use crate::base::file::FileError;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 
@@ -60,6 +61,8 @@ impl Failure {
             Failure::Usage(_) => Exit::Usage,
             Failure::Infeasible(_) => Exit::Infeasible,
             Failure::Interrupted(_) => Exit::Interrupted,
+            // a table that is no table is input that makes no sense
+            Failure::Other(error) if damaged(error) => Exit::Invalid,
             Failure::Other(_) => Exit::Failure,
         }
     }
@@ -116,6 +119,11 @@ impl Failure {
             }
         }
     }
+}
+
+fn damaged(error: &anyhow::Error) -> bool {
+    let mut files = error.chain().filter_map(|c| c.downcast_ref::<FileError>());
+    files.any(FileError::is_damaged)
 }
 
 /// An error and its causes, without causes that have been told already.

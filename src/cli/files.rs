@@ -9,6 +9,7 @@ use crate::device::{BUILT_IN, DeviceErrorKind, DeviceModel};
 use crate::ir::Graph;
 use crate::space::{Assignment, Space};
 use anyhow::Context;
+use std::io::ErrorKind;
 use std::path::Path;
 
 /// A document that was read, parsed and compiled.
@@ -147,16 +148,35 @@ pub fn the_only(file: &str, space: &Space) -> Result<Option<Assignment>> {
 pub fn device(name: &str) -> Result<DeviceModel> {
     DeviceModel::find(name).map_err(|error| match error.kind {
         DeviceErrorKind::Unknown { .. } => {
-            let hint = nearest(name, BUILT_IN.iter().map(|b| b.name));
-            let hint = hint.map_or_else(
-                || "`blocksmith devices` lists what there is".to_owned(),
-                |h| format!("did you mean \"{h}\"?"),
-            );
+            let hint = match alike(name).as_slice() {
+                [] => "`blocksmith devices` lists what there is".to_owned(),
+                [one] => format!("did you mean \"{one}\"?"),
+                several => format!("did you mean one of {}?", several.join(", ")),
+            };
             Failure::Usage(format!(
                 "\"{name}\" is neither a shipped profile nor a file; {hint}"
             ))
         }
+        // bytes that are no text
+        DeviceErrorKind::Read { error: ref e, .. } if e.kind() == ErrorKind::InvalidData => {
+            Failure::Input(error.into())
+        }
         DeviceErrorKind::Read { .. } => Failure::Other(error.into()),
         _ => Failure::Input(error.into()),
     })
+}
+
+/// Shipped profiles that a name may be meant for: that of the same letters, those that it begins, else the nearest.
+fn alike(name: &str) -> Vec<&'static str> {
+    let name = name.to_lowercase();
+    let shipped = || BUILT_IN.iter().map(|b| b.name);
+    if let Some(same) = shipped().find(|known| *known == name) {
+        return vec![same];
+    }
+    let begun = shipped().filter(|known| name.len() > 1 && known.starts_with(&name));
+    let begun: Vec<_> = begun.collect();
+    match begun.is_empty() {
+        true => nearest(&name, shipped()).into_iter().collect(),
+        false => begun,
+    }
 }

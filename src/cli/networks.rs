@@ -11,7 +11,7 @@ use crate::calibrate::ops;
 use crate::fuse::{FuseRules, Kernel, fuse};
 use anyhow::anyhow;
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +34,7 @@ enum Naming<'a> {
         names: Texts<'a>,
         sizes: Option<Cow<'a, [Option<i64>]>>,
         kernels: Operators,
+        strange: BTreeSet<String>,
     },
     Files {
         arch: Option<Texts<'a>>,
@@ -97,8 +98,11 @@ impl<'a> Networks<'a> {
             };
             let names = table.texts(column).map_err(input)?;
             let mut kernels = BTreeMap::new();
+            let mut strange = BTreeSet::new();
             for path in ops_tables {
-                for (name, list) in ops::networks(&parquet::read(path)?).map_err(input)? {
+                let table = parquet::read(path)?;
+                strange.extend(ops::strange(&table).map_err(input)?);
+                for (name, list) in ops::networks(&table).map_err(input)? {
                     if kernels.contains_key(&name) {
                         let path = path.display();
                         return Err(input(anyhow!(
@@ -113,6 +117,7 @@ impl<'a> Networks<'a> {
                 names,
                 sizes: wholes("img_size")?,
                 kernels,
+                strange,
             }
         };
         Ok(Self {
@@ -136,6 +141,15 @@ impl<'a> Networks<'a> {
         }
     }
 
+    /// What a reader should know of the operator tables: names of ATen that nothing is known of.
+    pub fn doubt(&self) -> Option<String> {
+        let Naming::Ops { strange, .. } = &self.naming else {
+            return None;
+        };
+        let names: Vec<&str> = strange.iter().map(String::as_str).collect();
+        (!names.is_empty()).then(|| format!("taken for `other`: {}", names.join(", ")))
+    }
+
     /// The network of one row.
     pub fn get(&mut self, row: usize) -> Result<Network> {
         let table = self.table;
@@ -157,6 +171,7 @@ impl<'a> Networks<'a> {
                 names,
                 sizes,
                 kernels,
+                ..
             } => {
                 let name = cell(names).ok_or_else(|| empty(column))?;
                 let size = sizes.as_ref().and_then(|s| s.get(row).copied().flatten());
@@ -176,7 +191,19 @@ impl<'a> Networks<'a> {
                 (None, None) => return Err(empty("arch")),
             },
         };
-        let Loaded { space, program, .. } = self.documents.get(file)?;
+        let column = match &self.naming {
+            Naming::Files { arch, .. } if arch.and_then(cell).is_some() => "arch",
+            _ => "space",
+        };
+        let unread = |error| match error {
+            // a file that cannot be read is one that the table should not name
+            Failure::Other(why) => {
+                let expected = format!("the path of a document ({why:#})");
+                wrong(column, file, &expected)
+            }
+            other => other,
+        };
+        let Loaded { space, program, .. } = self.documents.get(file).map_err(unread)?;
         let invalid = |d| Failure::invalid(&format!("{file}, row {row} of {}", table.name()), d);
         let json = serde_json::from_str(choices.unwrap_or("{}")).map_err(|e| {
             let expected = format!("a JSON object of decisions ({e})");

@@ -50,6 +50,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let model = device(&args.device)?;
     let table = parquet::read(&args.table)?;
     let mut networks = Networks::open(&table, &args.ops, model.rules(), args.batch)?;
+    if let Some(doubt) = networks.doubt() {
+        out.note(&format!("note: {doubt}"));
+    }
     let progress = bar(out, table.rows() as u64, "predicting");
     let mut columns: [Vec<Option<f64>>; 8] = Default::default();
     let mut uncovered = 0;

@@ -52,6 +52,16 @@ pub enum DeviceErrorKind {
         /// Its value.
         got: f64,
     },
+    /// A figure outside of what makes sense.
+    #[error("{what} must be {expected}, got {got}")]
+    Range {
+        /// Which.
+        what: String,
+        /// What it may be.
+        expected: &'static str,
+        /// Its value.
+        got: String,
+    },
     /// Energy rates for some kinds only.
     #[error("{kind} has no energy rates, but the profile has energy")]
     EnergyMissing {

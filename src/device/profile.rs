@@ -325,6 +325,32 @@ impl Profile {
         text
     }
 
+    /// Figures that have two ends.
+    fn check_ranges(&self) -> Result<(), DeviceErrorKind> {
+        let level = self.interval.level;
+        if !(level > 0.0 && level < 1.0) {
+            let expected = "a share between 0 and 1";
+            return Err(out_of_range("interval.level", expected, level));
+        }
+        let [least, most] = self.batch;
+        if least == 0 || least > most {
+            let expected = "the smallest batch, at least 1, and the largest";
+            return Err(out_of_range(
+                "batch",
+                expected,
+                format!("[{least}, {most}]"),
+            ));
+        }
+        if let Some([least, most]) = self.latency_range_s
+            && least > most
+        {
+            let expected = "the shortest time and the longest";
+            let got = format!("[{least}, {most}]");
+            return Err(out_of_range("latency_range_s", expected, got));
+        }
+        Ok(())
+    }
+
     fn check(&self) -> Result<(), DeviceErrorKind> {
         if self.format != FORMAT {
             return Err(DeviceErrorKind::Format {
@@ -344,11 +370,19 @@ impl Profile {
         number("host_constant_s", self.host_constant_s.unwrap_or(0.0))?;
         number("energy_constant_j", self.energy_constant_j.unwrap_or(0.0))?;
         number("cache_elems", self.cache_elems.unwrap_or(0.0))?;
-        number("interval.latency_log", self.interval.latency_log)?;
-        let energy_log = self.interval.energy_log.unwrap_or(0.0);
-        number("interval.energy_log", energy_log)?;
-        number("interval.transferred_log", self.interval.transferred_log)?;
-        number("interval.far_log", self.interval.far_log)?;
+        self.check_ranges()?;
+        // a factor of e^10 says nothing
+        let half = |what: &str, got: f64| match got.is_finite() && (0.0..=10.0).contains(&got) {
+            true => Ok(()),
+            false => Err(out_of_range(what, "a natural logarithm from 0 to 10", got)),
+        };
+        half("interval.latency_log", self.interval.latency_log)?;
+        half(
+            "interval.energy_log",
+            self.interval.energy_log.unwrap_or(0.0),
+        )?;
+        half("interval.transferred_log", self.interval.transferred_log)?;
+        half("interval.far_log", self.interval.far_log)?;
         let law = [self.law.half_in, self.law.half_out, self.law.half_pixels];
         for (what, got) in ["half_in", "half_out", "half_pixels"].iter().zip(law) {
             number(&format!("law.{what}"), got)?;
@@ -364,7 +398,7 @@ impl Profile {
         for known in &self.known {
             // of either sign, but a factor of e^10 is no correction
             number("known.log_ratio", 10.0 - known.log_ratio.abs())?;
-            number("known.half_log", known.half_log.unwrap_or(0.0))?;
+            half("known.half_log", known.half_log.unwrap_or(0.0))?;
         }
         for (kind, rates) in &self.kernels {
             if self.energy_constant_j.is_some() && rates.energy_j.is_none() {
@@ -379,5 +413,13 @@ impl Profile {
             }
         }
         Ok(())
+    }
+}
+
+fn out_of_range(what: &str, expected: &'static str, got: impl ToString) -> DeviceErrorKind {
+    DeviceErrorKind::Range {
+        what: what.to_owned(),
+        expected,
+        got: got.to_string(),
     }
 }

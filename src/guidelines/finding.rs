@@ -1,5 +1,6 @@
 //! What a guideline finds, weighed on a device.
 
+use super::change::{Change, changes, widths};
 use super::network::{Case, Network, Remedy, macs, name, place};
 use super::{Edit, GUIDELINES, Guideline, noise};
 use crate::device::{Cost, DeviceModel, PredictError};
@@ -92,6 +93,10 @@ pub struct Finding {
     pub verdict: Verdict,
     /// The rewritten network.
     pub remedied: Graph,
+    /// What of it is not as it was, node by node.
+    pub changes: Vec<Change>,
+    /// The widths and groups of its changed convolutions, in words.
+    pub widths: Vec<String>,
 }
 
 /// All findings on a device, the largest saving of time first.
@@ -174,6 +179,8 @@ fn weigh(
         verdict: verdict(&latency, known),
         latency,
         energy,
+        changes: changes(graph, &remedy.graph),
+        widths: widths(graph, &remedy.graph),
         remedied: remedy.graph,
     }))
 }

@@ -20,6 +20,7 @@
 //! ShuffleNetV2, arXiv 1807.11164, section 2, tables 1 to 4.
 
 pub mod balance;
+mod change;
 mod edit;
 pub mod element_wise;
 mod finding;
@@ -30,6 +31,7 @@ mod noise;
 mod region;
 mod widths;
 
+pub use change::Change;
 pub use edit::{Edit, Edited};
 pub use finding::{Finding, Saving, Verdict, find};
 pub use network::{Case, Network, Remedy};

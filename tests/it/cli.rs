@@ -15,6 +15,7 @@ mod operators;
 mod options;
 #[cfg(feature = "analysis")]
 mod predict;
+mod remedies;
 #[cfg(feature = "torch")]
 mod run;
 mod runs;

@@ -388,6 +388,36 @@ fn documents_that_are_no_profiles_are_refused() {
     let negative = text.replacen("\"per_launch\": ", "\"per_launch\": -1", 1);
     assert!(matches!(kind(&negative), DeviceErrorKind::Number { .. }));
     assert!(matches!(kind("{"), DeviceErrorKind::Json { .. }));
+    // figures that parse and mean nothing
+    let changed = |change: fn(&mut Profile)| {
+        let mut profile = shipped().remove(0);
+        change(&mut profile);
+        kind(&profile.to_json()).to_string()
+    };
+    for (change, told) in [
+        (
+            (|p| p.interval.level = 2.0) as fn(&mut Profile),
+            "interval.level must be a share between 0 and 1, got 2",
+        ),
+        (
+            |p| p.interval.latency_log = 1e6,
+            "interval.latency_log must be a natural logarithm from 0 to 10, got 1000000",
+        ),
+        (
+            |p| p.batch = [8, 1],
+            "batch must be the smallest batch, at least 1, and the largest, got [8, 1]",
+        ),
+        (
+            |p| p.batch = [0, 1],
+            "batch must be the smallest batch, at least 1, and the largest, got [0, 1]",
+        ),
+        (
+            |p| p.latency_range_s = Some([2.0, 1.0]),
+            "latency_range_s must be the shortest time and the longest, got [2, 1]",
+        ),
+    ] {
+        assert_eq!(changed(change), told);
+    }
     let error = DeviceModel::find("pi6").unwrap_err();
     assert!(error.to_string().contains("pi5-onnx"), "{error}");
 }

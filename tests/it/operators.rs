@@ -111,7 +111,14 @@ fn rows_become_kernels() {
     };
     assert_eq!(kernels[0], conv);
     assert_eq!((kernels[4].macs, kernels[4].weights), (80, 90));
-    // names of ncnn, and of this program
+    // names of ATen's dispatcher, of ncnn, and of this program
+    let aten = [
+        "aten::_convolution",
+        "aten.native_batch_norm.default",
+        "torch.ops.aten.hardtanh_.default",
+        "aten::mean.dim",
+        "aten::linear",
+    ];
     let ncnn = [
         "ConvolutionDepthWise",
         "BatchNorm",
@@ -120,10 +127,35 @@ fn rows_become_kernels() {
         "InnerProduct",
     ];
     let ours = ["conv", "batch_norm", "relu6", "global_avg_pool", "linear"];
-    for names in [ncnn, ours] {
+    for names in [aten, ncnn, ours] {
         let same = ops::networks(&table(as_it_is, &names)).unwrap();
         assert_eq!(same["tiny"], *kernels, "{names:?}");
     }
+}
+
+#[test]
+fn what_has_no_kind_of_its_own_is_other_and_named() {
+    let named = |op: &'static str| {
+        let mut ops = names();
+        ops[2] = op;
+        let table = table(as_it_is, &ops);
+        let kind = ops::networks(&table).map(|n| n["tiny"][2].kind);
+        (kind, ops::strange(&table).unwrap())
+    };
+    for op in ["layer_norm", "aten::layer_norm", "native_layer_norm"] {
+        let (kind, strange) = named(op);
+        assert_eq!((kind.unwrap(), strange.len()), (KernelKind::LayerNorm, 0));
+    }
+    for op in ["softmax", "aten::softmax.int", "aten::_softmax"] {
+        let (kind, strange) = named(op);
+        assert_eq!((kind.unwrap(), strange.len()), (KernelKind::Other, 0));
+    }
+    let (kind, strange) = named("aten::fft_rfft2");
+    assert_eq!(kind.unwrap(), KernelKind::Other);
+    assert_eq!(strange.into_iter().collect::<Vec<_>>(), ["aten::fft_rfft2"]);
+    // a name of nobody's may be a slip
+    let (kind, strange) = named("fft_rfft2");
+    assert!(kind.is_err() && strange.is_empty());
 }
 
 /// A norm of as many elements as the convolution after it has weights is a norm of those weights: no batch makes it longer.
@@ -233,6 +265,58 @@ fn what_is_wrong_is_told_with_row_and_column() {
             "{start} \"macs\": row 0 holds 2304, expected the 1152 multiply-adds of its shape, a multiply and an add once"
         )
     );
+    // what cannot be together: by hand from 8 channels of 8 x 8, a depthwise 3x3 of stride 2 and a classifier of 10
+    for (row, column, value, expected) in [
+        (0, "groups", 3, "expected a divisor of cin, which is 8"),
+        (0, "w", 1, "expected the 72 of its channels and window"),
+        (0, "macs", 1 << 62, "expected less than 10^14"),
+        (
+            0,
+            "macs",
+            1153,
+            "expected the 1152 multiply-adds of its shape",
+        ),
+        (
+            0,
+            "in_elems",
+            1,
+            "expected 512 or more, as its shape is 8 x 8 x 8",
+        ),
+        (
+            0,
+            "out_elems",
+            7,
+            "expected 128 or more, as its shape is 8 x 4 x 4",
+        ),
+        (
+            2,
+            "out_elems",
+            7,
+            "expected 128 or more, as its shape is 8 x 4 x 4",
+        ),
+        (
+            4,
+            "macs",
+            81,
+            "expected as many multiply-adds for each of the 10 elements written, of the 8 read at the most",
+        ),
+        (
+            4,
+            "macs",
+            90,
+            "expected as many multiply-adds for each of the 10 elements written, of the 8 read at the most",
+        ),
+        (
+            4,
+            "w",
+            1,
+            "expected the 80 multiply-adds over the rows that it multiplies",
+        ),
+    ] {
+        let told = with(row, column, Some(value));
+        let place = format!("{start} \"{column}\": row {row} holds {value}, {expected}");
+        assert_eq!(told, place);
+    }
     let mut ops = names();
     ops[3] = "hartanh";
     assert_eq!(

@@ -1,8 +1,10 @@
 //! What guidelines find, as JSON and as text.
 
 use crate::cli::out::{mj, ms, percent, scaled};
-use crate::guidelines::{Finding, GUIDELINES, Saving, Verdict};
-use serde_json::{Value, json};
+use crate::guidelines::{Change, Finding, GUIDELINES, Saving, Verdict};
+use crate::ir::Op;
+use crate::ir::ops::{Act, Conv};
+use serde_json::{Map, Value, json};
 use std::fmt::Write;
 
 /// Characters of a line.
@@ -10,6 +12,9 @@ const WIDTH: usize = 100;
 
 /// The most findings that are told in full.
 const FULL: usize = 12;
+
+/// The most runs of widths that a finding tells.
+const WIDTHS: usize = 8;
 
 /// As JSON: all of them, whatever they come to.
 pub fn json(findings: &[Finding]) -> Value {
@@ -21,6 +26,7 @@ pub fn json(findings: &[Finding]) -> Value {
         json!({
             "guideline": f.guideline.name, "title": f.guideline.title,
             "at": f.at, "nodes": f.nodes, "seen": f.seen, "remedy": f.done,
+            "changes": f.changes.iter().map(change).collect::<Vec<_>>(),
             "verdict": f.verdict.name(),
             "latency_s": f.cost.latency, "energy_j": f.cost.energy,
             "macs": f.macs[0], "macs_remedied": f.macs[1],
@@ -32,6 +38,63 @@ pub fn json(findings: &[Finding]) -> Value {
         })
     };
     findings.iter().map(one).collect()
+}
+
+/// A node of the rewritten network, with the keys of a document: `op` and its parameters, `from`. What has other parameters
+/// or reads something else has the old ones in `was`.
+fn change(change: &Change) -> Value {
+    match change {
+        Change::Removed { node } => json!({"node": node, "change": "removed"}),
+        Change::Node {
+            node,
+            op,
+            inputs,
+            was,
+        } => {
+            let of = |op: &Op, inputs: &[String]| {
+                let mut keys = Map::from_iter([("op".to_owned(), json!(op.name()))]);
+                keys.extend(parameters(op));
+                keys.insert("from".to_owned(), json!(inputs));
+                keys
+            };
+            let what = if was.is_some() { "changed" } else { "added" };
+            let mut row = Map::from_iter([
+                ("node".to_owned(), json!(node)),
+                ("change".to_owned(), json!(what)),
+            ]);
+            let now = of(op, inputs);
+            if let Some((old, read)) = was {
+                let differs = |(key, value): &(String, Value)| now.get(key) != Some(value);
+                let old: Map<String, Value> = of(old, read).into_iter().filter(differs).collect();
+                row.insert("was".to_owned(), Value::Object(old));
+            }
+            row.extend(now);
+            Value::Object(row)
+        }
+    }
+}
+
+/// The parameters of the ops that remedies make or change.
+fn parameters(op: &Op) -> Map<String, Value> {
+    let keys = match op {
+        Op::Conv(Conv {
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+        }) => json!({
+            "out_channels": out_channels, "kernel_size": kernel_size, "stride": stride, "padding": padding,
+            "dilation": dilation, "groups": groups, "bias": bias,
+        }),
+        Op::Slice(slice) => json!({"begin": slice.begin, "end": slice.end}),
+        Op::BatchNorm(norm) => json!({"eps": norm.eps.0}),
+        Op::Act(Act::LeakyRelu(slope)) => json!({"negative_slope": slope.0}),
+        _ => return Map::new(),
+    };
+    keys.as_object().cloned().unwrap_or_default()
 }
 
 /// For a person: what is worth it in full, the rest in a line each.
@@ -97,7 +160,21 @@ fn full(f: &Finding) -> String {
         let change = f.macs[1] as f64 / (f.macs[0] as f64).max(1.0) - 1.0;
         let _ = write!(done, "; MACs {now} {:+.2} %", 100.0 * change);
     }
-    format!("{}\n{}", wrap(f.guideline.name, &what), wrap("", &done))
+    let mut text = format!("{}\n{}", wrap(f.guideline.name, &what), wrap("", &done));
+    if let Some((shown, more)) = (!f.widths.is_empty()).then(|| widths(&f.widths)) {
+        let _ = write!(text, "\n{}", wrap("", &format!("{shown}{more}")));
+    }
+    text
+}
+
+/// The first of the widths, and how many there are besides.
+fn widths(all: &[String]) -> (String, String) {
+    let shown = all.iter().take(WIDTHS).cloned().collect::<Vec<_>>();
+    let more = match all.len().saturating_sub(WIDTHS) {
+        0 => String::new(),
+        n => format!("; {n} more in --format json"),
+    };
+    (shown.join("; "), more)
 }
 
 /// A line for findings that are not told in full; where a guideline has several, their range.

@@ -118,3 +118,57 @@ fn predict_adds_columns_and_calibrate_recovers_what_predicted_them() {
         2
     );
 }
+
+/// Files that are no tables end with 3, the row of a document that is not there is named, and the ending of --out says the
+/// format.
+#[test]
+fn tables_come_and_go_as_their_names_say() {
+    use blocksmith::analysis::parquet;
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let predict = |table: &str, out: &str| {
+        let (table, out) = (path(table), path(out));
+        run(&["predict", &table, "--device", "pi5-onnx", "--out", &out])
+    };
+    for (name, bytes) in [
+        ("empty.parquet", &b""[..]),
+        ("damaged.parquet", b"PAR1 and no more"),
+        ("torn.csv", b"arch\n\"never closed"),
+    ] {
+        std::fs::write(path(name), bytes).unwrap();
+        let (code, _, stderr) = predict(name, "o.parquet");
+        assert_eq!(code, 3, "{name}: {stderr}");
+        assert!(stderr.contains(name), "{stderr}");
+    }
+    assert_eq!(predict("not-there.parquet", "o.parquet").0, 1);
+    std::fs::write(
+        path("rows.csv"),
+        format!("arch\n{0}\nnowhere.json\n", super::SLIM),
+    )
+    .unwrap();
+    let (code, _, stderr) = predict("rows.csv", "o.csv");
+    assert_eq!(code, 3, "{stderr}");
+    let place = "column \"arch\": row 1 holds nowhere.json, expected the path of a document (cannot read nowhere.json";
+    assert!(stderr.contains(place), "{stderr}");
+    std::fs::write(path("rows.csv"), format!("arch\n{0}\n", super::SLIM)).unwrap();
+    for out in ["o.csv", "o.parquet"] {
+        assert_eq!(predict("rows.csv", out).0, 0);
+    }
+    let text = std::fs::read_to_string(path("o.csv")).unwrap();
+    assert!(text.starts_with("arch,latency_s,"), "{text}");
+    let times = |name: &str| {
+        let table = parquet::read(Path::new(&path(name))).unwrap();
+        table.all_reals("latency_s").unwrap()
+    };
+    assert_eq!(times("o.csv"), times("o.parquet"));
+    // as many as there are, and a word on it; none is no question
+    let suggest = |n: &str| run(&["calibrate", "--init", "pi5-ncnn", "--suggest", n]);
+    let (code, names, stderr) = suggest("9999");
+    assert_eq!(code, 0, "{stderr}");
+    let told = format!(
+        "note: {} networks are known under ncnn",
+        names.lines().count()
+    );
+    assert!(stderr.starts_with(&told), "{stderr}");
+    assert_eq!(suggest("0").0, 2);
+}

@@ -433,3 +433,27 @@ fn the_page_names_every_key() {
         assert_eq!(missing(value), Vec::<String>::new());
     }
 }
+
+/// A name that is nearly right is answered with those that it may be meant for.
+#[test]
+fn near_names_of_devices_are_suggested() {
+    for (name, told) in [
+        (
+            "rtx3090",
+            "did you mean one of rtx3090-torch, rtx3090-torch-nhwc?",
+        ),
+        ("PI5-ONNX", "did you mean \"pi5-onnx\"?"),
+        ("pi3-nccn", "did you mean \"pi3-ncnn\"?"),
+        ("abacus", "`blocksmith devices` lists what there is"),
+    ] {
+        let (code, _, stderr) = run(&["show", SLIM, "--device", name]);
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.trim_end().ends_with(told), "{stderr}");
+    }
+    // a file of bytes is a profile that makes no sense, not one that is not there
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bytes.json");
+    std::fs::write(&path, [0xff, 0xfe, 0]).unwrap();
+    let (code, _, stderr) = run(&["show", SLIM, "--device", path.to_str().unwrap()]);
+    assert_eq!(code, 3, "{stderr}");
+}
