@@ -11,6 +11,9 @@ use crate::device::{FORMAT, KindProfile, Law, Profile, Provenance};
 use crate::fuse::{FuseRules, KernelKind};
 use std::collections::BTreeMap;
 
+/// The command that fits the shipped profiles again.
+const REFIT: &str = "blocksmith calibrate --public ../shared/measurements --out results/devices";
+
 /// The tables that the shipped profiles come from.
 #[derive(Clone, Debug)]
 pub struct Tables {
@@ -123,6 +126,10 @@ pub fn all(tables: &Tables, fits: &Fits) -> Result<Vec<Profile>, CalibrateError>
     let half: Vec<Profile> = profiles[first..].iter().take(1).cloned().collect();
     for source in &half {
         profiles.extend((0..torch_gpus::GPUS.len()).map(|g| fits.help.profile(g, source)));
+    }
+    for profile in &mut profiles {
+        profile.provenance.refit = Some(REFIT.to_owned());
+        profile.provenance.program = Some(env!("CARGO_PKG_VERSION").to_owned());
     }
     Ok(profiles)
 }

@@ -254,6 +254,8 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
             data: files.join(", "),
             origin: "own measurements".to_owned(),
             licence: "not stated".to_owned(),
+            refit: Some(refit(args)),
+            program: Some(env!("CARGO_PKG_VERSION").to_owned()),
             date: said.date.clone(),
             networks: 0,
             rows: 0,
@@ -282,6 +284,45 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
         out.note(&format!("warning: {doubt}"));
     }
     Ok(profile)
+}
+
+/// The command that fits a profile of one's own again.
+fn refit(args: &Args) -> String {
+    let mut words = vec!["blocksmith calibrate".to_owned()];
+    let files = |paths: &[PathBuf]| {
+        let all: Vec<String> = paths
+            .iter()
+            .map(|p| quoted(&p.display().to_string()))
+            .collect();
+        (!all.is_empty()).then(|| all.join(" "))
+    };
+    let word = |text: &Option<String>| text.as_deref().map(quoted);
+    // without its folder: the profile is the same in any
+    let out = args.out.as_ref().and_then(|o| o.file_name());
+    let out = out.map(|o| quoted(&o.display().to_string()));
+    for (option, value) in [
+        ("--measurements", files(&args.measurements)),
+        ("--ops", files(&args.ops)),
+        ("--runtime", word(&args.runtime)),
+        ("--init", word(&args.init)),
+        ("--name", word(&args.name)),
+        ("--hardware", word(&args.hardware)),
+        ("--threads", args.threads.map(|t| t.to_string())),
+        ("--precision", word(&args.precision)),
+        ("--out", out),
+    ] {
+        words.extend(value.map(|v| format!("{option} {v}")));
+    }
+    words.join(" ")
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./,:=@+".contains(c);
+    match !word.is_empty() && word.chars().all(plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    }
 }
 
 /// What rows of `measure` say of their run: of the last of them, as rows of one profile have one setting.

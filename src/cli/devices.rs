@@ -52,21 +52,53 @@ fn one(name: &str, out: &mut Out) -> Result {
         return Ok(Exit::Ok);
     }
     let p = &profile.provenance;
-    let mut text = format!(
-        "{}\n  hardware   {}\n  runtime    {}, {}, {} threads, batch {} to {}\n  data       {} ({} networks, {} rows)\n  origin     {}\n  licence    {}\n",
-        profile.name,
-        profile.hardware,
-        profile.runtime,
-        profile.precision,
-        profile.threads,
-        profile.batch[0],
-        profile.batch[1],
-        p.data,
-        p.networks,
-        p.rows,
-        p.origin,
-        p.licence,
+    let mut text = format!("{}\n", profile.name);
+    let mut line = |label: &str, value: String| text.push_str(&format!("  {label:<10} {value}\n"));
+    line("hardware", profile.hardware.clone());
+    let batch = match profile.batch {
+        [one, same] if one == same => format!("batch {one}"),
+        [least, most] => format!("batch {least} to {most}"),
+    };
+    let (runtime, precision) = (&profile.runtime, &profile.precision);
+    let threads = threads(profile).map(|n| many(n as usize, "thread"));
+    let threads = threads.unwrap_or_else(|| "threads not stated".to_owned());
+    line(
+        "runtime",
+        format!("{runtime}, {precision}, {threads}, {batch}"),
     );
+    let counts = [
+        (p.networks, "network"),
+        (p.rows, "row"),
+        (p.groups, "group"),
+    ];
+    let [networks, rows, groups] = counts.map(|(n, what)| many(n as usize, what));
+    let data = &p.data;
+    line(
+        "data",
+        format!("{data}: {rows} of {networks}, in {groups} that no test splits"),
+    );
+    line("origin", p.origin.clone());
+    line("licence", p.licence.clone());
+    let or_not = |text: &Option<String>| text.clone().unwrap_or_else(|| "not stated".to_owned());
+    line("date", or_not(&p.date));
+    let program = p.program.as_ref().map(|v| format!(" (blocksmith {v})"));
+    line(
+        "refit",
+        format!("{}{}", or_not(&p.refit), program.unwrap_or_default()),
+    );
+    line("interval", interval(profile));
+    let known: Vec<&str> = profile.known.iter().map(|k| k.network.as_str()).collect();
+    if !known.is_empty() {
+        let more = if known.len() > SHOWN { ", ..." } else { "" };
+        let some = known
+            .iter()
+            .take(SHOWN)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(", ");
+        let what = format!("{}: {some}{more}", many(known.len(), "network"));
+        line("known", what);
+    }
     for note in &p.notes {
         text.push_str(&format!("  note       {note}\n"));
     }
@@ -87,6 +119,43 @@ fn one(name: &str, out: &mut Out) -> Result {
     Ok(Exit::Ok)
 }
 
+/// The threads it ran on, where somebody says.
+fn threads(profile: &Profile) -> Option<u32> {
+    Some(profile.threads).filter(|n| *n > 0)
+}
+
+/// Known networks that are listed by name.
+const SHOWN: usize = 12;
+
+/// `1 thread`, `2 threads`.
+fn many(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}
+
+/// How wide predictions are, and how often that held where it was counted.
+fn interval(profile: &Profile) -> String {
+    let i = &profile.interval;
+    let times = |log: f64| format!("{:.3}", log.exp());
+    let mut text = format!(
+        "{} % within a factor of {}",
+        percent(i.level),
+        times(i.latency_log)
+    );
+    if let Some(log) = i.energy_log {
+        text.push_str(&format!(", energy {}", times(log)));
+    }
+    let counted = profile.held_out.iter().filter_map(|h| h.coverage);
+    let counted: Vec<String> = counted.map(percent).collect();
+    match counted.as_slice() {
+        [] => text.push_str("; its coverage was not counted"),
+        all => text.push_str(&format!(
+            "; of rows held out it covered {} %",
+            all.join(" and ")
+        )),
+    }
+    text
+}
+
 fn all(out: &mut Out) -> Result {
     let mut models = Vec::new();
     for entry in BUILT_IN {
@@ -96,7 +165,7 @@ fn all(out: &mut Out) -> Result {
         let rows = models.iter().map(|m| {
             let p = m.profile();
             json!({
-                "name": p.name, "hardware": p.hardware, "runtime": p.runtime, "threads": p.threads,
+                "name": p.name, "hardware": p.hardware, "runtime": p.runtime, "threads": threads(p),
                 "precision": p.precision, "energy": p.energy_constant_j.is_some(), "held_out": p.held_out,
             })
         });
@@ -113,7 +182,7 @@ fn all(out: &mut Out) -> Result {
             p.name.clone(),
             p.hardware.clone(),
             p.runtime.clone(),
-            p.threads.to_string(),
+            threads(p).map_or_else(|| "-".to_owned(), |t| t.to_string()),
             p.precision.clone(),
             error(Quantity::Latency),
             error(Quantity::Energy),

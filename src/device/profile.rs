@@ -87,6 +87,12 @@ pub struct Provenance {
     pub origin: String,
     /// The licence that the origin states.
     pub licence: String,
+    /// The command that fits it again; left out where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refit: Option<String>,
+    /// Version of the program that fitted it; left out where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub program: Option<String>,
     /// Date of the measurements, or of the newest of them; `null` where nobody says.
     pub date: Option<String>,
     /// Different networks fitted.

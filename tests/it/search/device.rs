@@ -25,14 +25,7 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
         precision: "fp32".into(),
         batch: [1, 1],
         provenance: Provenance {
-            data: String::new(),
-            origin: String::new(),
-            licence: String::new(),
-            date: None,
-            networks: 0,
-            rows: 0,
-            groups: 0,
-            notes: Vec::new(),
+            ..Provenance::default()
         },
         held_out: Vec::new(),
         interval: Interval {
