@@ -56,8 +56,10 @@ impl Sensors {
             let found = lines.find(|(key, _)| key.trim() == name);
             found.map(|(_, value)| value.trim().to_owned())
         };
-        let cpu = field("model name")
-            .or_else(|| self.text("proc/device-tree/model"))
+        // a board's own name says more than what Jetsons have as a model: "ARMv8 Processor rev 1 (v8l)"
+        let cpu = self
+            .text("proc/device-tree/model")
+            .or_else(|| field("model name"))
             .or_else(|| field("Hardware"))
             .or_else(|| field("CPU part").map(|part| format!("Arm part {part}")));
         let kernel = self.text("proc/sys/kernel/osrelease");
@@ -270,6 +272,18 @@ mod tests {
         let moment = sensors.moment();
         assert_eq!(moment.load_1m, Some(0.52));
         assert_eq!(moment.temperature_c, Some(48.25));
+    }
+
+    #[test]
+    fn a_jetson_by_the_name_of_its_board() {
+        let root = tempfile::tempdir().unwrap();
+        let info = "processor\t: 0\nmodel name\t: ARMv8 Processor rev 1 (v8l)\nCPU part\t: 0xd42\n";
+        put(root.path(), "proc/cpuinfo", info);
+        let cpu = || Sensors::new(root.path()).host().cpu;
+        assert_eq!(cpu().as_deref(), Some("ARMv8 Processor rev 1 (v8l)"));
+        let board = "NVIDIA Jetson Orin Nano Developer Kit";
+        put(root.path(), "proc/device-tree/model", &format!("{board}\0"));
+        assert_eq!(cpu().as_deref(), Some(board));
     }
 
     /// Work takes processor time.

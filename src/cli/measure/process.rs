@@ -70,10 +70,14 @@ pub fn cpus(args: &Args, sensors: &Sensors) -> Result<Vec<usize>> {
 }
 
 /// Settles affinity and environment, and starts the program again where the environment is not as it must be. Returns in
-/// the process that measures; gives a remark where the program could not be started again.
+/// the process that measures; gives a remark where the program could not be started again. Only libtorch's threads are
+/// OpenMP's.
 pub fn settle(args: &Args, cpus: &[usize]) -> Result<Option<String>> {
     if !cpus.is_empty() {
         pin(cpus).map_err(|e| Failure::Usage(format!("--affinity: {e}")))?;
+    }
+    if args.runtime != "torch" {
+        return Ok(None);
     }
     let wanted = environment(args.spin.0, args.threads);
     let fits = |(name, value): &(&str, String)| std::env::var(name).as_deref() == Ok(value);
