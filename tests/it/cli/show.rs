@@ -457,3 +457,42 @@ fn near_names_of_devices_are_suggested() {
     let (code, _, stderr) = run(&["show", SLIM, "--device", path.to_str().unwrap()]);
     assert_eq!(code, 3, "{stderr}");
 }
+
+/// Examples in the page: a command behind `$ blocksmith`, then the findings that it prints, three of them where there are more.
+#[test]
+fn the_page_is_current_in_its_examples() {
+    let path = super::root().join("docs/show.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (mut now, mut examples) = (String::new(), 0);
+    for (at, part) in page.split("```text\n$ blocksmith ").enumerate() {
+        if at == 0 {
+            now.push_str(part);
+            continue;
+        }
+        let (command, rest) = part.split_once('\n').unwrap();
+        let (_, rest) = rest.split_once("```").unwrap();
+        let args: Vec<&str> = command.split(' ').collect();
+        let (code, text, stderr) = run(&args);
+        assert_eq!(code, 0, "{command}: {stderr}");
+        let (_, found) = text.split_once("  guidelines, and what").unwrap();
+        let found = format!("  guidelines, and what{}", found.trim_end());
+        let mut told: Vec<&str> = found.split("\n  G").collect();
+        let more = told.len() > 4;
+        told.truncate(4);
+        let dots = if more { "\n  ..." } else { "" };
+        let shown = told.join("\n  G");
+        now.push_str(&format!(
+            "```text\n$ blocksmith {command}\n{shown}{dots}\n```{rest}"
+        ));
+        examples += 1;
+    }
+    assert!(examples >= 2);
+    if std::env::var_os("BLOCKSMITH_BLESS").is_some() {
+        std::fs::write(&path, &now).unwrap();
+    }
+    let there = std::fs::read_to_string(&path).unwrap();
+    assert!(
+        there == now,
+        "docs/show.md is old: run this test with BLOCKSMITH_BLESS=1"
+    );
+}
