@@ -8,8 +8,8 @@ use super::priors::{self, Work};
 use super::public::About;
 use super::sample::Sample;
 use super::shapes;
-use crate::device::{Effects, HeldOut, Profile, Quantity};
-use crate::fuse::KernelKind;
+use crate::device::{Effects, HeldOut, Law, Profile, Quantity};
+use crate::fuse::{Kernel, KernelKind};
 use rayon::prelude::*;
 use std::collections::BTreeSet;
 
@@ -52,6 +52,16 @@ pub fn fit_with_operators(about: About<'_>, rows: &[Measured]) -> Result<Profile
             got: operators.len(),
         });
     }
+    // PReLU costs some runtimes many times what a comparison does: a kind of its own where enough operators show it
+    let prelu = |k: &Kernel| k.kind == KernelKind::Act && k.weights > 0;
+    let learned = |i: &&usize| samples[**i].kernels.iter().any(prelu);
+    let about = About {
+        law: Law {
+            learned_apart: operators.iter().filter(learned).count() >= shapes::MIN_ROWS,
+            ..about.law
+        },
+        ..about
+    };
     let options = |cache_elems| fit::Options {
         pull: PULL,
         huber: 0.05,
@@ -190,7 +200,7 @@ fn predictions(
         .collect();
     [
         (
-            "networks predicted from single operators alone",
+            "networks predicted from operators and short chains of them alone",
             from_operators.collect(),
         ),
         (
@@ -207,8 +217,7 @@ fn predictions(
 mod tests {
     use super::*;
     use crate::calibrate::priors::RateTable;
-    use crate::device::Law;
-    use crate::fuse::{FuseRules, Kernel, KernelKind, Window};
+    use crate::fuse::{FuseRules, Window};
     use crate::ir::Shape;
     use std::sync::Arc;
 

@@ -200,7 +200,7 @@ fn core(rows: &Rows) -> RateTable {
             Linear => [0.0, 0.0, 0.0, 0.0, 0.0, 0.3, 3000.0, 0.0],
             MaxPool | AvgPool => [0.0, rows.pool, 1.0, 1.0, s, 0.0, 3000.0, 0.0],
             GlobalPool => [0.0, 0.0, 0.5, 0.0, s, 0.0, 3000.0, 0.0],
-            Add | Mul | Act => [0.0, 0.0, 0.25, 0.25, s, 0.0, 2000.0, 0.0],
+            Add | Mul | Act | ActLearned => [0.0, 0.0, 0.25, 0.25, s, 0.0, 2000.0, 0.0],
             Norm | ActHard => [0.0, 0.0, 0.4, 0.4, s, 0.0, 2000.0, 0.0],
             ActExp => [0.0, 0.0, 1.5, 1.5, s, 0.0, 2000.0, 0.0],
             Concat | Copy | Shuffle => [0.0, 0.0, 0.3, 0.3, s, 0.0, 2000.0, 0.0],
@@ -249,7 +249,7 @@ pub fn ncnn() -> RateTable {
             Conv3x3Strided => [0.07, 0.0, 0.0, 0.0, 0.0, 0.0, 4000.0, 0.07],
             ConvOther => [0.08, 0.0, 0.0, 0.0, 0.0, 0.0, 4000.0, 0.08],
             // no network of the tables has any
-            Grouped1x1 | Grouped | LayerNorm => [0.0; Rates::COUNT],
+            Grouped1x1 | Grouped | LayerNorm | ActLearned => [0.0; Rates::COUNT],
             Depthwise3x3 => [0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 4000.0, 0.0],
             Depthwise3x3Strided => [0.3, 0.0, 0.0, 0.0, 0.0, 0.0, 4000.0, 0.0],
             DepthwiseOther => [0.25, 0.0, 0.0, 0.0, 0.0, 0.0, 4000.0, 0.0],
@@ -290,6 +290,8 @@ pub fn gpu() -> RateTable {
             // weights that are normalised at every run
             Norm => [0.0, 0.0, 2.5, 2.5, 0.0, 5.0, 1e6, 0.0],
             Upsample => [0.0, 0.0, 5.0, 5.0, 0.0, 0.0, 1e6, 0.0],
+            // PReLU is an Act here
+            ActLearned => [0.0; Rates::COUNT],
             Add | Mul | Act | ActHard | ActExp | Concat | Copy | Shuffle => {
                 [0.0, 0.0, 2.5, 2.5, 0.0, 0.0, 1e6, 0.0]
             }
@@ -314,6 +316,7 @@ pub fn gpu_fp32() -> RateTable {
                 [1.0, 0.0, 8.0, 8.0, 0.0, 0.0, 4e6, 0.0]
             }
             Linear => [0.3, 0.0, 8.0, 8.0, 0.0, 8.0, 4e6, 0.0],
+            ActLearned => [0.0; Rates::COUNT],
             _ => [0.0, 0.0, 8.0, 8.0, 0.0, 0.0, 4e6, 0.0],
         };
         table.rates[kind.index()] = rates.map(|r| r * PS);

@@ -17,6 +17,9 @@ pub struct Law {
     /// Grouped convolutions have code of their own, which few channels or pixels do not slow.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub groups_apart: bool,
+    /// An activation with weights (PReLU) is a kind of its own, [`KernelKind::ActLearned`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub learned_apart: bool,
     /// Channels that are a multiple of this are packed; the others pay [`Rates::per_unpacked`]. 0 where it does not matter.
     pub pack: u32,
     /// Input channels (of one group) at which a dense convolution runs at half speed.
@@ -33,6 +36,7 @@ impl Law {
         winograd: false,
         group_launches: false,
         groups_apart: false,
+        learned_apart: false,
         pack: 0,
         half_in: 0.0,
         half_out: 0.0,
@@ -44,6 +48,7 @@ impl Law {
         winograd: true,
         group_launches: true,
         groups_apart: false,
+        learned_apart: false,
         pack: 4,
         half_in: 3.0,
         half_out: 3.0,
@@ -55,6 +60,7 @@ impl Law {
         winograd: false,
         group_launches: false,
         groups_apart: true,
+        learned_apart: false,
         pack: 16,
         half_in: 16.0,
         half_out: 16.0,
@@ -63,6 +69,9 @@ impl Law {
 
     /// The kind whose rates a kernel costs.
     pub fn kind(&self, kernel: &Kernel) -> KernelKind {
+        if self.learned_apart && kernel.kind == KernelKind::Act && kernel.weights > 0 {
+            return KernelKind::ActLearned;
+        }
         if !self.group_launches {
             return kernel.kind;
         }
@@ -201,6 +210,15 @@ mod tests {
         assert!((units[0] - macs).abs() < 1e-9);
         // six channels are no whole pack
         assert!((units[Rates::UNPACKED] - macs).abs() < 1e-9);
+        let act = conv(KernelKind::Act, 8, 8, 1, 1);
+        assert_eq!(Law::PLAIN.kind(&act), KernelKind::Act);
+        let apart = Law {
+            learned_apart: true,
+            ..Law::PLAIN
+        };
+        assert_eq!(apart.kind(&act), KernelKind::ActLearned);
+        let relu = Kernel { weights: 0, ..act };
+        assert_eq!(apart.kind(&relu), KernelKind::Act);
         let grouped = conv(KernelKind::Grouped, 16, 16, 4, 3);
         assert_eq!(Law::NCNN.kind(&grouped), KernelKind::Conv3x3);
         assert_eq!(Law::PLAIN.kind(&grouped), KernelKind::Grouped);

@@ -96,6 +96,8 @@ kinds! {
     // at the end, so that signatures of networks in profiles that are out there still hold
     /// Norm whose mean and variance are those of the values at hand: layer norm, group norm.
     LayerNorm = "layer_norm", ElementWise;
+    /// PReLU where a profile tells it from other activations ([`Act`](Self::Act)): some runtimes branch at each element.
+    ActLearned = "act_learned", ElementWise;
 }
 
 impl KernelKind {

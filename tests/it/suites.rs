@@ -67,6 +67,45 @@ fn operators_cover_the_kernels_of_networks() {
     assert!(kinds.contains(&KernelKind::Conv3x3.index()));
 }
 
+/// What comes after the 240: chains, and single operators that the 240 have few of.
+#[test]
+fn further_operators_are_sound_and_tell_of_prelu_and_chains() {
+    let items = ops("search_spaces/ops", 320, 1);
+    assert_eq!(items[..240], ops("search_spaces/ops", 240, 1));
+    let further = &items[240..];
+    assert_eq!(further.len(), 80);
+    let (mut prelu, mut dilated, mut chains) = (0, 0, BTreeSet::new());
+    for (graph, item) in graphs(further).iter().zip(further) {
+        let kernels = fuse(graph, &FuseRules::torch()).list;
+        assert!(kernels.iter().map(|k| k.macs).sum::<u64>() <= 700_000_000);
+        let chain = item.family.as_deref() == Some("chain");
+        let alike = kernels.iter().all(|k| k.kind == kernels[0].kind);
+        if chain {
+            assert!(kernels.len() >= 3, "{}", item.name);
+            chains.insert(
+                kernels
+                    .iter()
+                    .map(|k| k.kind.name())
+                    .collect::<BTreeSet<_>>(),
+            );
+        } else {
+            assert!(alike, "{}", item.name);
+        }
+        let signs: u64 = (kernels.iter())
+            .filter(|k| k.kind == KernelKind::Act && k.weights > 0)
+            .map(|k| k.elems_in)
+            .sum();
+        // fewer signs than this a processor may learn by heart when it sees them again and again
+        prelu += usize::from(signs >= 150_000);
+        let apart = |k: &blocksmith::fuse::Kernel| {
+            k.kind == KernelKind::DepthwiseOther && k.window.dilation != [1; 2]
+        };
+        dilated += usize::from(kernels.iter().all(apart));
+    }
+    assert!(prelu >= 10 && dilated >= 8, "{prelu} {dilated}");
+    assert!(chains.len() >= 6, "{chains:?}");
+}
+
 #[test]
 fn a_longer_list_starts_with_the_shorter_and_a_seed_matters() {
     let list = |n, seed| ops("f", n, seed);

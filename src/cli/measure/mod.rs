@@ -55,7 +55,7 @@ pub struct Args {
     #[arg(long, value_name = "SUITE", value_parser = ["ops", "guidelines", "reference"])]
     suite: Vec<String>,
     /// Operators in the suite `ops`.
-    #[arg(long, value_name = "N", default_value_t = 240)]
+    #[arg(long, value_name = "N", default_value_t = 320)]
     ops_count: usize,
     /// Largest network of the suite `reference`, in billions of multiply-accumulates.
     #[arg(long, value_name = "G", default_value_t = 6.0)]
@@ -130,10 +130,11 @@ pub struct Args {
     /// or `none`.
     #[arg(long, value_name = "CPUS", default_value = "auto")]
     affinity: String,
-    /// Turns that a waiting thread of OpenMP spins before it sleeps, or `default` for OpenMP's own number. Threads of ONNX
-    /// Runtime spin as they do by default, or not at all where this is 0. Spinning threads slow each other down many times
-    /// where there are more of them than processors.
-    #[arg(long, value_name = "TURNS", default_value = "10000", value_parser = process::parse_spin)]
+    /// Turns that a waiting thread of OpenMP spins before it sleeps, or `default` for OpenMP's own number. `auto` is
+    /// `default` where the load leaves each thread a processor, and 10000 elsewhere: spinning threads slow each other down
+    /// many times where there are more of them than processors, and sleeping ones cost much on a quiet machine. Threads of
+    /// ONNX Runtime spin as they do by default, or not at all where this is 0.
+    #[arg(long, value_name = "TURNS", default_value = "auto", value_parser = process::parse_spin)]
     spin: process::Spin,
     /// What stands for / where load, heat and meters are read.
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
@@ -184,10 +185,12 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     }
     let sensors = Sensors::new(&args.sysfs_root);
     let cpus = process::cpus(args, &sensors)?;
-    if let Some(note) = process::settle(args, &cpus)? {
+    let path = journal_path(&args.out);
+    let turns = process::turns(args, &sensors, &path);
+    if let Some(note) = process::settle(args, &cpus, turns)? {
         out.note(&note);
     }
-    let mut chosen = runtimes::choose(args)?;
+    let mut chosen = runtimes::choose(args, turns)?;
     let mut documents = Documents::default();
     let items = items(args, &mut documents, out)?;
     let places = Places {
@@ -226,7 +229,6 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let header = header(&items, &context, &plan);
     let stop = stop_on_ctrl_c()?;
     let mut records: Vec<Record> = Vec::new();
-    let path = journal_path(&args.out);
     let start = if args.resume {
         Start::Resume
     } else {

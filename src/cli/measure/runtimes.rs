@@ -33,12 +33,13 @@ pub struct Chosen {
     pub spin: String,
 }
 
-pub fn choose(args: &Args) -> Result<Chosen> {
+/// `turns` are those that a waiting thread spins.
+pub fn choose(args: &Args, turns: Option<u64>) -> Result<Chosen> {
     match args.runtime.as_str() {
         #[cfg(feature = "torch")]
-        "torch" => torch(args),
+        "torch" => torch(args, turns),
         #[cfg(feature = "onnxruntime")]
-        "onnxruntime" => onnxruntime(args),
+        "onnxruntime" => onnxruntime(args, turns),
         other => Err(Failure::Usage(format!("no runtime {other:?}"))),
     }
 }
@@ -53,7 +54,7 @@ fn form(args: &Args) -> Form {
 }
 
 #[cfg(feature = "torch")]
-fn torch(args: &Args) -> Result<Chosen> {
+fn torch(args: &Args, turns: Option<u64>) -> Result<Chosen> {
     if args.ort_lib.is_some() {
         return Err(Failure::Usage(
             "--ort-lib is for --runtime onnxruntime".to_owned(),
@@ -79,7 +80,6 @@ fn torch(args: &Args) -> Result<Chosen> {
         },
         form: form(args),
     };
-    let turns = args.spin.0;
     Ok(Chosen {
         runtime: Box::new(TorchRuntime::new(setup)),
         device: device_name(device),
@@ -91,13 +91,13 @@ fn torch(args: &Args) -> Result<Chosen> {
         threads: TorchRuntime::threads(),
         form: setup.form,
         memory_format: setup.memory_format,
-        spin: turns.map_or("default".to_owned(), |turns| turns.to_string()),
+        spin: super::process::word(turns),
     })
 }
 
 /// It has one number format, and lays feature maps out as it sees fit.
 #[cfg(feature = "onnxruntime")]
-fn onnxruntime(args: &Args) -> Result<Chosen> {
+fn onnxruntime(args: &Args, turns: Option<u64>) -> Result<Chosen> {
     let refuse = |what: &str| Err(Failure::Usage(format!("--runtime onnxruntime {what}")));
     if args.device != "cpu" {
         return refuse("runs on --device cpu");
@@ -112,7 +112,7 @@ fn onnxruntime(args: &Args) -> Result<Chosen> {
         return refuse("takes --memory-format nchw, and chooses its own layout inside");
     }
     // it spins or it does not; how long is its own affair
-    let spin = args.spin.0 != Some(0);
+    let spin = turns != Some(0);
     let setup = OrtSetup {
         threads: args.threads,
         spin,

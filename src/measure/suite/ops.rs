@@ -1,8 +1,10 @@
 //! Single operators: a designed sample over classes of kernels.
 //!
 //! Shares follow where nets spend their time and where a model fitted to fewer errs most: small and odd widths,
-//! depthwise and grouped convolutions, maps that no longer fit a cache. The draw of each place is its own stream, so that
-//! a longer list starts with the shorter one.
+//! depthwise and grouped convolutions, maps that no longer fit a cache. The first places are of single operators of all
+//! classes; those after them are of what such a sample told least of: PReLU on maps whose signs no processor
+//! remembers, dilated depthwise and grouped 1x1 convolutions, wide linear layers, and short chains of kernels. The draw of
+//! each place is its own stream, so that a longer list starts with the shorter one.
 
 use super::item;
 use crate::base::rng::{Rng, stream};
@@ -11,6 +13,52 @@ use rand::RngExt;
 use serde_json::{Value, json};
 
 type Draw = fn(&mut Rng) -> Option<(&'static str, Value)>;
+
+/// Places of [`CLASSES`]; those after them are of [`FURTHER`].
+const FIRST: usize = 240;
+
+/// Classes with their shares of the places after the first.
+const FURTHER: &[(&str, u32, Draw)] = &[
+    ("chain", 9, chain),
+    ("prelu_wide", 3, prelu_wide),
+    ("depthwise_dilated_s2", 1, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 3],
+                groups: Groups::All,
+                dilated: true,
+                stride: 2,
+            },
+        )
+    }),
+    ("depthwise_dilated_s1", 2, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [3, 3],
+                groups: Groups::All,
+                dilated: true,
+                stride: 1,
+            },
+        )
+    }),
+    ("grouped_pointwise", 3, |r| {
+        conv(
+            r,
+            Shape {
+                kernel: [1, 1],
+                groups: Groups::Some,
+                ..PLAIN
+            },
+        )
+    }),
+    ("average", 2, average),
+    ("upsample", 1, upsample),
+    ("linear_wide", 1, linear_wide),
+    ("gate_further", 1, |r| join(r, &["gate"])),
+    ("join_further", 1, |r| join(r, &["add", "concat"])),
+];
 
 /// Classes with their shares.
 const CLASSES: &[(&str, u32, Draw)] = &[
@@ -150,17 +198,23 @@ const PLAIN: Shape = Shape {
 
 /// `count` operators, classes in proportion to their shares.
 pub fn ops(folder: &str, count: usize, seed: u64) -> Vec<Item> {
-    let shares: u32 = CLASSES.iter().map(|c| c.1).sum();
+    let mut items = places(folder, CLASSES, count.min(FIRST), seed);
+    items.extend(places(folder, FURTHER, count.saturating_sub(FIRST), seed));
+    items
+}
+
+fn places(folder: &str, classes: &[(&str, u32, Draw)], count: usize, seed: u64) -> Vec<Item> {
+    let shares: u32 = classes.iter().map(|c| c.1).sum();
     let mut items = Vec::with_capacity(count);
     // one place of each class in turn, the class with the largest share left first
-    let mut given = vec![0u32; CLASSES.len()];
+    let mut given = vec![0u32; classes.len()];
     for place in 0..count {
         let owed = |at: usize| {
-            let share = f64::from(CLASSES[at].1) / f64::from(shares);
+            let share = f64::from(classes[at].1) / f64::from(shares);
             share * (place + 1) as f64 - f64::from(given[at])
         };
-        let next = (0..CLASSES.len()).max_by(|a, b| owed(*a).total_cmp(&owed(*b)));
-        let Some((at, (class, _, draw))) = next.and_then(|at| Some((at, CLASSES.get(at)?))) else {
+        let next = (0..classes.len()).max_by(|a, b| owed(*a).total_cmp(&owed(*b)));
+        let Some((at, (class, _, draw))) = next.and_then(|at| Some((at, classes.get(at)?))) else {
             break;
         };
         let mut rng = stream(seed, class, u64::from(given[at]));
@@ -303,5 +357,76 @@ fn layout(rng: &mut Rng) -> Option<(&'static str, Value)> {
     (size <= 80).then(|| {
         let choices = json!({"groups": groups, "width": width, "size": size, "op": op});
         ("layout.json", choices)
+    })
+}
+
+/// A map beyond what branch predictors learn by heart in a loop: in a network the signs are new each time.
+fn prelu_wide(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let (channels, size) = map(rng)?;
+    let elems = f64::from(channels) * f64::from(size * size);
+    (elems >= 1.5e5).then(|| {
+        let choices = json!({"channels": channels, "size": size, "op": "prelu"});
+        ("elementwise.json", choices)
+    })
+}
+
+fn average(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let op = pick(rng, &["avg3s2", "avg3s2", "avg3s1"])?;
+    let (channels, size) = map(rng)?;
+    (size >= 4).then(|| {
+        let choices = json!({"channels": channels, "size": size, "op": op});
+        ("pool.json", choices)
+    })
+}
+
+fn upsample(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let (groups, width) = (2, width(rng, 8.0, 256.0));
+    let size = side(rng);
+    let elems = f64::from(groups * width) * f64::from(4 * size * size);
+    (elems <= MAX_ELEMS).then(|| {
+        let choices = json!({"groups": groups, "width": width, "size": size, "op": "upsample"});
+        ("layout.json", choices)
+    })
+}
+
+/// Weights that no cache holds.
+fn linear_wide(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let (from, to) = (width(rng, 2048.0, 16384.0), width(rng, 1024.0, 4096.0));
+    let choices = json!({"in_features": from, "out_features": to});
+    (f64::from(from) * f64::from(to) >= 8e6).then_some(("linear.json", choices))
+}
+
+fn chain(rng: &mut Rng) -> Option<(&'static str, Value)> {
+    let op = pick(
+        rng,
+        &[
+            "pointwise",
+            "dense",
+            "separable",
+            "residual",
+            "prelu",
+            "grouped",
+            "split",
+            "gather",
+            "gate",
+        ],
+    )?;
+    let channels = 4 * (log_uniform(rng, 16.0, 512.0) / 4.0).round() as u32;
+    let size = side(rng);
+    let elems = f64::from(channels) * f64::from(size * size);
+    let pixels = f64::from(size * size);
+    let dense = f64::from(channels) * f64::from(channels) * pixels;
+    let macs = match op {
+        "dense" | "gather" => 9.0 * dense,
+        "prelu" => 9.0 * elems,
+        "grouped" => dense / 4.0,
+        _ => dense,
+    };
+    // PReLUs until the signs are too many to be learnt by heart, other kernels until maps no longer stay warm by chance
+    let wanted = if op == "prelu" { 4e5 } else { 2e5 };
+    let rows = (wanted / elems).ceil().clamp(3.0, 16.0);
+    (rows * elems <= 4.0 * MAX_ELEMS && rows * macs <= MAX_MACS).then(|| {
+        let choices = json!({"channels": channels, "size": size, "rows": rows as u32, "op": op});
+        ("chain.json", choices)
     })
 }
