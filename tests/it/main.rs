@@ -22,6 +22,8 @@ mod meters;
 mod naive;
 mod networks;
 mod onnx;
+#[cfg(feature = "onnxruntime")]
+mod onnxruntime;
 mod operators;
 mod oracle;
 mod over;
