@@ -144,8 +144,8 @@ impl Gain {
                 break;
             }
             let volume = match cost.len() {
-                // alone it must beat the best
-                0 => f64::from(u8::from(best > level.scaled)),
+                // alone it must beat the best: the part of the level that is beyond it
+                0 => ((best - level.scaled) / level.thickness + 0.5).clamp(0.0, 1.0),
                 dim => won(&cost, Points::new(&level.better, dim)),
             };
             sum += chance * level.thickness * volume;
