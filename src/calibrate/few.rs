@@ -17,11 +17,8 @@ use super::peers::{Board, MIN_SHOTS, Peers};
 use super::priors::{self, EffectTable, RateTable, Work};
 use super::public::About;
 use super::sample::Sample;
-use super::{beside, transfer};
-use crate::base::stats::median;
-use crate::device::{
-    BUILT_IN, DeviceModel, Effects, HeldOut, Known, Law, Profile, Quantity, signature,
-};
+use super::{beside, told, transfer};
+use crate::device::{BUILT_IN, Effects, HeldOut, Known, Law, Profile, Quantity, Rates, signature};
 use crate::fuse::{Kernel, KernelKind};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -51,7 +48,9 @@ pub fn fit_own(
     if let Some(init) = init
         && let Some(start) = Hosted::of(init)
     {
-        return hosted::fit_own(about, samples, init, &start);
+        let mut profile = hosted::fit_own(about, samples, init, &start)?;
+        started_from(&mut profile, samples, init);
+        return Ok(profile);
     }
     let (fitted, mut kinds, known) = match init {
         None => {
@@ -76,13 +75,35 @@ pub fn fit_own(
     if let Some(init) = init {
         let has = |k: KernelKind| init.kernels.contains_key(&k);
         transfer::fill(&mut kinds, &rates_of(init), [&init.law; 2], has, &init.name);
+        // where no anchor says how a kind changes, it changes as the fit has it: not one is lost
+        let lost: Vec<bool> = (KernelKind::ALL.iter())
+            .map(|k| has(*k) && !kinds.contains_key(k))
+            .collect();
+        for (kind, mut carried) in fitted.carried(&lost, &init.name) {
+            let joules = fitted.energy.as_ref();
+            carried.energy_j = joules.map(|e| Rates::from_array(e.rates[kind.index()].map(short)));
+            kinds.insert(kind, carried);
+        }
     }
     let mut profile = about.profile(&fitted, kinds);
     profile.known = known;
     if let Some(init) = init {
         profile.effects = init.effects.clone();
+        started_from(&mut profile, samples, init);
     }
     Ok(profile)
+}
+
+/// Says where a profile comes from that started from another, and which of its kinds its own rows tell.
+fn started_from(profile: &mut Profile, samples: &[Sample], init: &Profile) {
+    told::mark(profile, samples, &init.name);
+    profile.provenance.notes.insert(
+        0,
+        format!(
+            "started from {} ({}; {}): rates keep to it where the rows do not tell",
+            init.name, init.hardware, init.runtime
+        ),
+    );
 }
 
 /// A known device: its rates, and the networks that it measured itself.
@@ -171,10 +192,11 @@ impl Start {
             }
             let enough = board.logs.iter().flatten().count() >= MIN_SHOTS;
             let times = enough.then(|| peers.predict(&board))?;
+            let spread = peers.spread * peers.scale(&board);
             let one = |s: &&Sample| {
                 let (log, sd) =
                     times[peers.find(signature(&s.kernels)).filter(|_| s.batch == 1)?];
-                Some((log, peers.spread * sd))
+                Some((log, spread * sd))
             };
             Some(asked.iter().map(one).collect())
         });
@@ -281,70 +303,6 @@ pub fn family_of(init: &Profile) -> Vec<Member> {
     same.map(member).collect()
 }
 
-/// What in these measurements no device can have done: a person should look before believing the profile.
-pub fn doubts(profile: &Profile, samples: &[Sample], init: Option<&Profile>) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let macs = |s: &Sample| s.kernels.iter().map(|k| k.macs as f64).sum::<f64>();
-    let speed = |s: &Sample| macs(s) * f64::from(s.batch) / s.latency_s;
-    let speeds: Vec<f64> = samples
-        .iter()
-        .filter(|s| macs(s) > 0.0)
-        .map(speed)
-        .collect();
-    if let Some(speed) = median(&speeds)
-        && !(5e7..=1e15).contains(&speed)
-    {
-        doubts.push(format!(
-            "the middle row does {speed:.1e} multiply-accumulates a second, and no device that runs such networks is like that: is latency_s in seconds, for the whole batch?"
-        ));
-    }
-    let watts = samples
-        .iter()
-        .filter_map(|s| Some(s.energy_j? / s.latency_s));
-    if let Some(watts) = median(&watts.collect::<Vec<f64>>())
-        && !(0.02..=2000.0).contains(&watts)
-    {
-        doubts.push(format!(
-            "the rows draw {watts:.1e} W in the middle: is energy_j in joules, for the whole batch?"
-        ));
-    }
-    let model = init.map(|i| DeviceModel::new(i.clone()));
-    let ratio = |model: &DeviceModel, s: &Sample| {
-        let fast = model.predict_fast(&s.kernels, s.batch).ok()?;
-        Some(s.latency_s / fast.latency.0)
-    };
-    if let (Some(init), Some(model)) = (init, &model) {
-        let ratios: Vec<f64> = samples.iter().filter_map(|s| ratio(model, s)).collect();
-        if let Some(r) = median(&ratios)
-            && !(0.005..=200.0).contains(&r)
-        {
-            doubts.push(format!(
-                "the rows take {r:.3} times as long as on {}: is latency_s in seconds?",
-                init.name
-            ));
-        }
-    }
-    let own = DeviceModel::new(Profile {
-        known: Vec::new(),
-        ..profile.clone()
-    });
-    let far = |s: &&Sample| ratio(&own, s).is_some_and(|r| !(0.1..=10.0).contains(&r));
-    let far: Vec<&str> = samples
-        .iter()
-        .filter(far)
-        .map(|s| s.network.as_str())
-        .collect();
-    if !far.is_empty() && far.len() * 2 < samples.len() {
-        doubts.push(format!(
-            "{} of {} rows are more than ten times off what the others make of them, as {}: are all in one unit?",
-            far.len(),
-            samples.len(),
-            far.first().copied().unwrap_or_default()
-        ));
-    }
-    doubts
-}
-
 fn adapt(
     about: &About<'_>,
     samples: &[Sample],
@@ -360,7 +318,7 @@ fn adapt(
     }
     let mut start = Start::new(init, &family_of(init));
     if let Some(peers) = Peers::shipped_for(init) {
-        start = start.among(peers, about.threads);
+        start = start.among(peers, about.threads.or(init.threads).unwrap_or(1));
     }
     let rows: Vec<Row> = samples.iter().map(|s| start.row(s)).collect();
     let logs = joint::adapt(&rows, &start.family, &BELIEF);

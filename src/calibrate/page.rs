@@ -60,7 +60,10 @@ the operators of such networks:
   conditional mean of a Gaussian, with what doublings of threads change). `calibrate --suggest 6 --init PROFILE` names the
   networks to measure: the others are then off by 8.4 %, after six drawn at random by 10.5.
 
-Networks predicted so have intervals of their own.
+Networks predicted so have intervals of their own: as wide as the measured ones, each predicted from the others, bear out. Where
+the new device is of another kind than the known ones (compiled beside eager, RISC-V beside Arm) they widen with that, and
+`calibrate` warns. Kinds of kernels that the rows do not have are transferred, none is dropped; kinds that they have but tell
+little of are marked `adapted`.
 
 ## Transferred and uncovered
 
@@ -71,8 +74,9 @@ that both have; the profile says by how much it misses, and the interval widens 
 the time. Kernels beyond the largest that the fit saw, a network shorter or longer than all it saw and a batch outside those
 measured widen it too: on the Pi by what carrying a fit from one input size to the others showed, elsewhere by a rule of thumb.
 
-A kind with no rates at all is *uncovered*: named, with its share of the work, never counted as zero without a word. So is a
-linear layer at many positions (of a transformer) and attention where only classifiers were measured, one multiply-add a weight.
+A kind with no rates at all is *uncovered*: named, with its share of the work, never counted as zero without a word; time
+and energy then have a lower end alone (`latency_hi_s` is null), for nothing says how long it takes. So is a linear layer
+at many positions (of a transformer) and attention where only classifiers were measured, one multiply-add a weight.
 
 Networks may also be given as [operator tables](operators.md).
 ";
@@ -137,7 +141,10 @@ pub fn render(profiles: &[Profile]) -> String {
             profile.name,
             profile.hardware,
             profile.runtime,
-            profile.precision,
+            profile
+                .precision
+                .as_deref()
+                .unwrap_or("precision not stated"),
             from.rows,
             from.networks,
             from.data,

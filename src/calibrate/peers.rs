@@ -11,7 +11,7 @@
 
 use super::arm::{BoardTable, chip};
 use super::fit::short;
-use super::interval;
+use super::interval::{self, scale};
 use super::linear::{Matrix, cholesky, dot, part, solve};
 use super::sample::draw;
 use crate::base::stats::{mean, median};
@@ -43,7 +43,7 @@ pub struct Peers {
     pub provenance: [String; 3],
     /// Tables and chips fitted.
     pub counts: [usize; 2],
-    /// Half width of the 80 % interval over the standard deviation, on chips left out.
+    /// Half width of the 80 % interval over the standard deviation times [`scale`](Self::scale), on chips left out.
     pub spread: f64,
     /// The networks.
     pub networks: Vec<Peer>,
@@ -310,6 +310,18 @@ impl Peers {
         deviations.into_iter().enumerate().map(one).collect()
     }
 
+    /// How much farther off than their standard deviations the networks measured on a board are from each other: each is
+    /// predicted from the rest. Near 1 where the board is like those fitted.
+    pub fn scale(&self, board: &Board) -> f64 {
+        let at = board.ran();
+        let miss = |i: &usize| {
+            let rest: Vec<usize> = at.iter().copied().filter(|j| j != i).collect();
+            let (log, sd) = self.predict(&board.only(&rest))[*i];
+            board.logs[*i].map_or(0.0, |measured| (log - measured) / sd.max(1e-6))
+        };
+        scale(&at.iter().map(miss).collect::<Vec<f64>>())
+    }
+
     /// The `wanted` networks of `among` to measure on a new board, the most telling first: each is the one after which the
     /// standard deviations of all sum up to the least.
     pub fn suggest(&self, among: &[usize], wanted: usize) -> Vec<usize> {
@@ -413,7 +425,7 @@ pub struct Unseen {
     pub network: usize,
     /// Logarithm of the predicted time.
     pub log: f64,
-    /// Its standard deviation.
+    /// Its standard deviation, as far as the networks measured bear it out.
     pub sd: f64,
     /// Logarithm of the measured time.
     pub measured: f64,
@@ -456,6 +468,7 @@ pub fn chips_left_out(
                     }
                 };
                 let times = peers.predict(&board.only(&shots));
+                let scale = peers.scale(&board.only(&shots));
                 let rest = ran.iter().filter(|i| !shots.contains(i));
                 found.extend(rest.filter_map(|i| {
                     Some(Unseen {
@@ -463,7 +476,7 @@ pub fn chips_left_out(
                         part: out,
                         network: *i,
                         log: times[*i].0,
-                        sd: times[*i].1,
+                        sd: scale * times[*i].1,
                         measured: board.logs[*i]?,
                     })
                 }));
@@ -551,6 +564,24 @@ mod tests {
         // after c or d, a or b is the most telling
         let first = peers.suggest(&[0, 1, 2, 3, 4], 2);
         assert!(first.iter().any(|i| *i < 2), "{first:?}");
+    }
+
+    /// The shots themselves say so where a board is unlike the others, and no more than usual where it is one of them.
+    #[test]
+    fn a_board_unlike_the_others_is_told_by_its_shots() {
+        let peers = Peers::fit(&networks(), &boards(), |_| true);
+        let like = board(99, 3.0, 0.6, 4);
+        assert!(
+            (0.3..1.6).contains(&peers.scale(&like)),
+            "{}",
+            peers.scale(&like)
+        );
+        let mut unlike = like.clone();
+        // what always goes together goes apart here, by twelve times each deviation of its own
+        for (log, off) in unlike.logs.iter_mut().zip([1.2, -1.2, 0.8, -0.8, 0.0]) {
+            *log = log.map(|l| l + off);
+        }
+        assert!(peers.scale(&unlike) > 3.0, "{}", peers.scale(&unlike));
     }
 
     #[test]

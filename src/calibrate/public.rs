@@ -260,8 +260,8 @@ impl OfNcnn {
             name: self.name,
             hardware: self.hardware,
             runtime: self.runtime,
-            threads: self.threads,
-            precision: self.precision,
+            threads: (self.threads > 0).then_some(self.threads),
+            precision: Some(self.precision),
             rules: FuseRules::ncnn(),
             law: Law::NCNN,
             cache_elems: None,
@@ -299,8 +299,8 @@ fn gpu_profile(gpus: &gpu::Gpus, gpu: &gpu::Gpu) -> Result<Profile, CalibrateErr
         name: gpu.profile,
         hardware: gpu.hardware,
         runtime: gpu.runtime,
-        threads: 0,
-        precision: "fp16 (automatic mixed precision)",
+        threads: None,
+        precision: Some("fp16 (automatic mixed precision)"),
         rules: FuseRules::eager(),
         law: gpu::LAW,
         cache_elems: None,
@@ -351,9 +351,9 @@ pub struct About<'a> {
     /// What runs the network.
     pub runtime: &'a str,
     /// Threads.
-    pub threads: u32,
+    pub threads: Option<u32>,
     /// Number format.
-    pub precision: &'a str,
+    pub precision: Option<&'a str>,
     /// How the runtime fuses.
     pub rules: FuseRules,
     /// How it turns shapes into work.
@@ -377,7 +377,7 @@ impl About<'_> {
             hardware: self.hardware.to_owned(),
             runtime: self.runtime.to_owned(),
             threads: self.threads,
-            precision: self.precision.to_owned(),
+            precision: self.precision.map(str::to_owned),
             batch: fitted.batch,
             provenance: Provenance {
                 networks,

@@ -8,7 +8,7 @@ use super::out::Out;
 use crate::analysis::parquet;
 use crate::base::file::write_atomically;
 use crate::base::table::Table;
-use crate::calibrate::few;
+use crate::calibrate::doubts;
 use crate::calibrate::nasbench::A76_CACHE_ELEMS;
 use crate::calibrate::own::MIN_OPERATORS;
 use crate::calibrate::peers::Peers;
@@ -19,6 +19,7 @@ use crate::device::{Law, Profile, Provenance};
 use crate::fuse::FuseRules;
 use anyhow::Context;
 use serde_json::json;
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -28,7 +29,9 @@ use std::path::{Path, PathBuf};
 /// `batch`: rows of `measure` are taken as they are. Where single operators are among them (its suite `ops`), the errors are
 /// those on networks predicted from the operators alone, and on each family of networks from all rows but its own. With
 /// --init the fit starts from a profile of a device of the same kind, whose rates stay wherever the rows cannot
-/// tell: kernels that they do not have are marked as transferred.
+/// tell: kernels that they do not have are marked as transferred, those that they tell little of as adapted. Intervals
+/// are as wide as the rows, each predicted from the others, need; a warning says where that is far more than usual, where
+/// rows contradict each other, and where they differ in threads, precision or the like.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Measured networks, Parquet; may be given several times.
@@ -50,7 +53,8 @@ pub struct Args {
     /// How the runtime fuses; that of --init where it is left out.
     #[arg(long, value_name = "RUNTIME", value_parser = ["eager", "torch", "onnx", "litert", "torchmobile", "ncnn"])]
     runtime: Option<String>,
-    /// The hardware, in words. This and the next two are what the rows say where they are left out.
+    /// The hardware, in words. This and the next two are what the rows say where they are left out, and not stated where
+    /// those do not say it or differ.
     #[arg(long)]
     hardware: Option<String>,
     /// Threads that the networks ran on.
@@ -220,9 +224,10 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
         others.extend(named);
         said.hear(&table)?;
     }
-    let hardware = args.hardware.as_deref().or(said.hardware.as_deref());
-    let precision = args.precision.as_deref().or(said.precision.as_deref());
-    let threads = args.threads.or(said.threads);
+    let hardware = args.hardware.as_deref().or(said.one("hardware"));
+    let precision = args.precision.as_deref().or(said.one("precision"));
+    let threads = said.one("threads").and_then(|t| t.parse().ok());
+    let threads = args.threads.or(threads);
     let files: Vec<String> = args
         .measurements
         .iter()
@@ -236,8 +241,8 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
             .as_deref()
             .or(init.map(|i| i.runtime.as_str()))
             .unwrap_or_default(),
-        threads: threads.unwrap_or(1),
-        precision: precision.unwrap_or("fp32"),
+        threads,
+        precision,
         rules,
         law: match init {
             Some(init) => init.law,
@@ -260,7 +265,7 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
             networks: 0,
             rows: 0,
             groups: 0,
-            notes: Vec::new(),
+            notes: said.notes(),
         },
     };
     let prior = match args.runtime.as_deref() {
@@ -280,7 +285,9 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     } else {
         fit_own(about, &samples, init, prior, &others).map_err(input)?
     };
-    for doubt in few::doubts(&profile, &samples, init) {
+    let mut all = said.mixed();
+    all.extend(doubts::doubts(&profile, &samples, init));
+    for doubt in all {
         out.note(&format!("warning: {doubt}"));
     }
     Ok(profile)
@@ -325,36 +332,98 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// What rows of `measure` say of their run: of the last of them, as rows of one profile have one setting.
+/// What rows say of their run: the different values by column, in the order met.
 #[derive(Default)]
 struct Said {
-    hardware: Option<String>,
-    precision: Option<String>,
-    threads: Option<u32>,
+    values: BTreeMap<&'static str, Vec<String>>,
     /// The newest day.
     date: Option<String>,
 }
 
+/// What rows of one profile have in common.
+const SETTING: [&str; 8] = [
+    "hardware",
+    "runtime",
+    "runtime_version",
+    "program",
+    "precision",
+    "threads",
+    "form",
+    "memory_format",
+];
+
 impl Said {
     fn hear(&mut self, table: &Table) -> Result<()> {
         let texts = |name: &str| -> Result<Vec<String>> {
-            let Some(_) = table.get(name) else {
+            if table.get(name).is_none() {
                 return Ok(Vec::new());
+            }
+            let cells: Vec<Option<String>> = match name {
+                "threads" => {
+                    let whole = table.wholes(name).map_err(input)?;
+                    whole.iter().map(|t| t.map(|t| t.to_string())).collect()
+                }
+                _ => table.texts(name).map_err(input)?.to_vec(),
             };
-            let cells = table.texts(name).map_err(input)?;
-            Ok(cells.iter().flatten().cloned().collect())
+            Ok(cells.into_iter().flatten().collect())
         };
-        self.hardware = texts("hardware")?.pop().or(self.hardware.take());
-        self.precision = texts("precision")?.pop().or(self.precision.take());
-        if table.get("threads").is_some() {
-            let threads = table.wholes("threads").map_err(input)?;
-            let last = threads.iter().flatten().last();
-            self.threads = last.and_then(|t| u32::try_from(*t).ok()).or(self.threads);
+        for name in SETTING {
+            let values = self.values.entry(name).or_default();
+            for value in texts(name)? {
+                if !values.contains(&value) {
+                    values.push(value);
+                }
+            }
         }
         let days = texts("date")?;
         let days = days.iter().filter_map(|d| d.get(..10)).map(str::to_owned);
         self.date = days.chain(self.date.take()).max();
         Ok(())
+    }
+
+    /// What all rows that say anything say; `None` where they differ.
+    fn one(&self, name: &str) -> Option<&str> {
+        match self.values.get(name).map(Vec::as_slice) {
+            Some([one]) => Some(one),
+            _ => None,
+        }
+    }
+
+    /// What ran the rows.
+    fn notes(&self) -> Vec<String> {
+        let all = |name: &str| {
+            self.values
+                .get(name)
+                .map_or_else(String::new, |v| v.join(", "))
+        };
+        let (runtime, version) = (all("runtime"), all("runtime_version"));
+        let ran = format!("{runtime} {version}").trim().to_owned();
+        let by = all("program");
+        let mut notes = Vec::new();
+        if !ran.is_empty() {
+            let by = match by.is_empty() {
+                true => String::new(),
+                false => format!(", measured by {by}"),
+            };
+            notes.push(format!("run by {ran}{by}"));
+        }
+        notes
+    }
+
+    /// Settings that rows differ in.
+    fn mixed(&self) -> Vec<String> {
+        let mixed = self
+            .values
+            .iter()
+            .filter(|(name, v)| v.len() > 1 && **name != "program");
+        mixed
+            .map(|(name, values)| {
+                format!(
+                    "rows differ in {name} ({}): one profile is one setting, and all of them are fitted as one",
+                    values.join(", ")
+                )
+            })
+            .collect()
     }
 }
 

@@ -59,8 +59,10 @@ fn one(name: &str, out: &mut Out) -> Result {
         [one, same] if one == same => format!("batch {one}"),
         [least, most] => format!("batch {least} to {most}"),
     };
-    let (runtime, precision) = (&profile.runtime, &profile.precision);
-    let threads = threads(profile).map(|n| many(n as usize, "thread"));
+    let runtime = &profile.runtime;
+    let precision = profile.precision.as_deref();
+    let precision = precision.unwrap_or("precision not stated");
+    let threads = profile.threads.map(|n| many(n as usize, "thread"));
     let threads = threads.unwrap_or_else(|| "threads not stated".to_owned());
     line(
         "runtime",
@@ -107,6 +109,9 @@ fn one(name: &str, out: &mut Out) -> Result {
     let rows = profile.kernels.iter().map(|(kind, k)| {
         let support = match &k.support {
             crate::device::Support::Fitted => "fitted".to_owned(),
+            crate::device::Support::Adapted { from } => {
+                format!("adapted from {from}: the rows tell little of it")
+            }
             crate::device::Support::Transferred { from, rule } => {
                 format!("transferred from {from}: {rule}")
             }
@@ -117,11 +122,6 @@ fn one(name: &str, out: &mut Out) -> Result {
     text.push_str(&table(&["  kernel", "rates"], &[0, 1], rows));
     out.text(&text)?;
     Ok(Exit::Ok)
-}
-
-/// The threads it ran on, where somebody says.
-fn threads(profile: &Profile) -> Option<u32> {
-    Some(profile.threads).filter(|n| *n > 0)
 }
 
 /// Known networks that are listed by name.
@@ -165,7 +165,7 @@ fn all(out: &mut Out) -> Result {
         let rows = models.iter().map(|m| {
             let p = m.profile();
             json!({
-                "name": p.name, "hardware": p.hardware, "runtime": p.runtime, "threads": threads(p),
+                "name": p.name, "hardware": p.hardware, "runtime": p.runtime, "threads": p.threads,
                 "precision": p.precision, "energy": p.energy_constant_j.is_some(), "held_out": p.held_out,
             })
         });
@@ -182,8 +182,8 @@ fn all(out: &mut Out) -> Result {
             p.name.clone(),
             p.hardware.clone(),
             p.runtime.clone(),
-            threads(p).map_or_else(|| "-".to_owned(), |t| t.to_string()),
-            p.precision.clone(),
+            p.threads.map_or_else(|| "-".to_owned(), |t| t.to_string()),
+            p.precision.clone().unwrap_or_else(|| "-".to_owned()),
             error(Quantity::Latency),
             error(Quantity::Energy),
             p.provenance.networks.to_string(),

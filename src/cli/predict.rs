@@ -16,7 +16,8 @@ use std::path::PathBuf;
 /// A row names its network by `arch` (path of an arch), or by `space` (path) and `choices` (JSON object of decisions), or,
 /// with --ops, by `network` or `model` and, where the operator table has it, `img_size`. A column `batch` overrides --batch. Added columns:
 /// `latency_s, latency_lo_s, latency_hi_s, energy_j, energy_lo_j, energy_hi_j, uncovered_share, transferred_share`;
-/// columns of these names are replaced. Paths in the table are relative to the current folder.
+/// columns of these names are replaced. Where the profile does not cover all work, the latency is that of the rest and has
+/// no upper end: `latency_hi_s` is null. Paths in the table are relative to the current folder.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The table.
@@ -55,20 +56,24 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     }
     let progress = bar(out, table.rows() as u64, "predicting");
     let mut columns: [Vec<Option<f64>>; 8] = Default::default();
-    let mut uncovered = 0;
+    let mut uncovered: Vec<String> = Vec::new();
+    // nothing says how long uncovered work takes
+    let known = |end: f64| end.is_finite().then_some(end);
     for row in 0..table.rows() {
         let network = networks.get(row)?;
         let p = model
             .predict(&network.kernels, network.batch)
             .with_context(|| format!("row {row}"))?;
-        uncovered += usize::from(!p.uncovered.is_empty());
+        if !p.uncovered.is_empty() {
+            uncovered.push(format!("{} (row {row})", network.name));
+        }
         let values = [
             Some(p.latency.0),
             Some(p.latency_lo.0),
-            Some(p.latency_hi.0),
+            known(p.latency_hi.0),
             p.energy.map(|e| e.0),
             p.energy_lo.map(|e| e.0),
-            p.energy_hi.map(|e| e.0),
+            p.energy_hi.and_then(|e| known(e.0)),
             Some(p.uncovered_share),
             Some(p.transferred_share),
         ];
@@ -86,16 +91,13 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         result.push(name, Column::Real(column))?;
     }
     parquet::write(&result, &args.out)?;
-    if uncovered > 0 {
-        out.note(&format!(
-            "note: {uncovered} rows have work that {} does not cover, left out of their latency: see uncovered_share",
-            model.name()
-        ));
+    if let Some(note) = uncovered_note(&uncovered, model.name()) {
+        out.note(&note);
     }
     let rows = table.rows();
     if out.is_json() {
         let file = args.out.display().to_string();
-        out.json(&json!({"out": file, "device": model.name(), "rows": rows, "rows_uncovered": uncovered}))?;
+        out.json(&json!({"out": file, "device": model.name(), "rows": rows, "rows_uncovered": uncovered.len()}))?;
     } else {
         out.text(&format!(
             "{rows} rows predicted for {} in {}",
@@ -104,4 +106,51 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         ))?;
     }
     Ok(Exit::Ok)
+}
+
+/// Which rows leave work out, the first few by name; `None` where there are none.
+fn uncovered_note(rows: &[String], device: &str) -> Option<String> {
+    const NAMED: usize = 3;
+    let named = rows.get(..NAMED.min(rows.len()))?.join(", ");
+    let more = match rows.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (count, have, their) = match rows.len() {
+        0 => return None,
+        1 => ("1 row".to_owned(), "has", "its"),
+        n => (format!("{n} rows"), "have", "their"),
+    };
+    Some(format!(
+        "note: {count} {have} work that {device} does not cover, left out of {their} latency, which has no upper end for that (see uncovered_share): {named}{more}"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::uncovered_note;
+
+    #[test]
+    fn the_note_names_rows_and_counts_them_in_english() {
+        let rows = |n: usize| {
+            (0..n)
+                .map(|i| format!("net{i} (row {i})"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(uncovered_note(&[], "d"), None);
+        let one = uncovered_note(&rows(1), "d").unwrap();
+        assert!(
+            one.contains("1 row has work") && one.ends_with(": net0 (row 0)"),
+            "{one}"
+        );
+        let five = uncovered_note(&rows(5), "d").unwrap();
+        assert!(
+            five.contains("5 rows have work") && five.contains("their latency"),
+            "{five}"
+        );
+        assert!(
+            five.ends_with("net2 (row 2) and 2 more") && !five.contains("net3"),
+            "{five}"
+        );
+    }
 }

@@ -53,13 +53,13 @@ pub struct Prediction {
     pub latency: Seconds,
     /// Lower end of the interval.
     pub latency_lo: Seconds,
-    /// Upper end of the interval.
+    /// Upper end of the interval; infinite, and so `null` in JSON, where work is uncovered: nothing says how long that takes.
     pub latency_hi: Seconds,
     /// Energy of one run; `None` where the profile has none.
     pub energy: Option<Joules>,
     /// Lower end of its interval.
     pub energy_lo: Option<Joules>,
-    /// Upper end of its interval.
+    /// Upper end of its interval; infinite where work is uncovered.
     pub energy_hi: Option<Joules>,
     /// Where it goes.
     pub by_class: ByClass,
@@ -415,7 +415,11 @@ impl DeviceModel {
             + interval.far_log * (share(far) + far_batch + far_time);
         let band = |middle: f64, log: f64| {
             let factor = (log + widen).exp();
-            (middle / factor, middle * factor)
+            let high = match uncovered.is_empty() {
+                true => middle * factor,
+                false => f64::INFINITY,
+            };
+            (middle / factor, high)
         };
         let half = self.known_half(kernels).unwrap_or(interval.latency_log);
         let (low, high) = band(total, half);

@@ -22,10 +22,10 @@ pub struct Profile {
     pub hardware: String,
     /// What runs the network.
     pub runtime: String,
-    /// Threads it ran on; 0 where that means nothing.
-    pub threads: u32,
-    /// Number format: `fp32`, `fp16`, `amp`, or `fp16 storage` and the like.
-    pub precision: String,
+    /// Threads it ran on; `null` where nobody says, and where that means nothing.
+    pub threads: Option<u32>,
+    /// Number format: `fp32`, `fp16`, `amp`, or `fp16 storage` and the like; `null` where nobody says.
+    pub precision: Option<String>,
     /// Smallest and largest batch measured.
     pub batch: [u32; 2],
     /// Where the figures come from.
@@ -165,6 +165,11 @@ pub struct Interval {
 pub enum Support {
     /// Fitted on this device.
     Fitted,
+    /// Rates of another device, scaled to this one: the rows here have the kind, but tell more of the others than of it.
+    Adapted {
+        /// From where.
+        from: String,
+    },
     /// Carried over from another device or kind.
     Transferred {
         /// From where.

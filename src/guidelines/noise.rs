@@ -50,12 +50,12 @@ pub fn half_widths(before: &Network<'_>, after: &Network<'_>) -> [f64; 2] {
     let (gone, new) = (alone(before, after), alone(after, before));
     let log = |of: fn(&Network<'_>) -> Option<(f64, f64)>| {
         let one =
-            |n: &Network<'_>| of(n).map_or(0.0, |(mid, hi)| (hi / mid.max(f64::MIN_POSITIVE)).ln());
+            |n: &Network<'_>| of(n).map_or(0.0, |(mid, lo)| (mid / lo.max(f64::MIN_POSITIVE)).ln());
         one(before).max(one(after))
     };
     let widths = [
-        log(|n| Some((n.prediction.latency.0, n.prediction.latency_hi.0))),
-        log(|n| Some((n.prediction.energy?.0, n.prediction.energy_hi?.0))),
+        log(|n| Some((n.prediction.latency.0, n.prediction.latency_lo.0))),
+        log(|n| Some((n.prediction.energy?.0, n.prediction.energy_lo?.0))),
     ];
     let half = |what: usize| {
         let total: f64 = all.iter().filter_map(|s| s.get(what)).sum();

@@ -138,6 +138,12 @@ fn uncovered_is_reported_and_never_zero() {
     assert!((full.uncovered_share - 2048.0 / 7168.0).abs() < 1e-12);
     let fast = model.predict_fast(&kernels, 1).unwrap();
     assert_eq!((fast.uncovered_kernels, fast.uncovered_macs), (2, 0));
+    // nobody knows how long the shuffles take: time has a lower end alone, and JSON says null
+    let covered = model.predict(&kernels[..1], 1).unwrap();
+    assert_eq!(full.latency_lo, covered.latency_lo);
+    assert!(covered.latency_hi.0.is_finite() && full.latency_hi.0 == f64::INFINITY);
+    assert_eq!(full.energy_hi.unwrap().0, f64::INFINITY);
+    assert_eq!(serde_json::json!(full.latency_hi), serde_json::Value::Null);
     assert_eq!(
         full.latency,
         model.predict(&kernels[..1], 1).unwrap().latency
@@ -315,7 +321,7 @@ fn wrong_units_are_pointed_out() {
     let fit = |samples: &[Sample]| {
         let about = calibrate::nasbench::about(&calibrate::nasbench::RUNTIMES[1]);
         let profile = calibrate::fit_own(about, samples, Some(&init), priors::onnx(), &[]).unwrap();
-        let doubts = calibrate::few::doubts(&profile, samples, Some(&init));
+        let doubts = calibrate::doubts::doubts(&profile, samples, Some(&init));
         (profile, doubts)
     };
     let (profile, doubts) = fit(&rows(1.0));

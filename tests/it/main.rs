@@ -11,6 +11,7 @@ mod draws;
 mod evaluators;
 mod expressions;
 mod families;
+mod few;
 mod floors;
 mod fuse;
 mod graph;

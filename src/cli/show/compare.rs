@@ -205,7 +205,7 @@ fn predicted(device: &OnDevice, totals: &Totals) -> Vec<Figure> {
         key: "",
         label: "    from-to",
         value: None,
-        text: format!("{}-{}", ms(b.lo), ms(b.hi)),
+        text: b.ends(ms),
     };
     let time = device.latency();
     let latency = Some(time.mid);

@@ -27,7 +27,7 @@ pub struct Between {
     pub lo: f64,
     /// The figure.
     pub mid: f64,
-    /// The upper end.
+    /// The upper end; infinite where nobody knows one.
     pub hi: f64,
 }
 
@@ -41,7 +41,16 @@ impl Between {
     }
 
     fn text(self, show: impl Fn(f64) -> String) -> String {
-        format!("{} ({}-{})", show(self.mid), show(self.lo), show(self.hi))
+        format!("{} ({})", show(self.mid), self.ends(&show))
+    }
+
+    /// From where to where; `?` where no end is known.
+    pub fn ends(self, show: impl Fn(f64) -> String) -> String {
+        let hi = match self.hi.is_finite() {
+            true => show(self.hi),
+            false => "?".to_owned(),
+        };
+        format!("{}-{hi}", show(self.lo))
     }
 }
 
@@ -178,7 +187,10 @@ impl OnDevice {
         };
         line(
             "runtime",
-            &format!("{}, {}", profile.runtime, profile.precision),
+            &match &profile.precision {
+                Some(precision) => format!("{}, {precision}", profile.runtime),
+                None => profile.runtime.clone(),
+            },
             "",
         );
         let n = f64::from(self.batch);
@@ -228,7 +240,7 @@ impl OnDevice {
         if !p.uncovered.is_empty() {
             let _ = writeln!(
                 text,
-                "  NOT COVERED: {} ({} % of the work), left out of the sums above",
+                "  NOT COVERED: {} ({} % of the work), left out of the sums above, whose upper ends are unknown for that",
                 self.uncovered(),
                 percent(p.uncovered_share)
             );

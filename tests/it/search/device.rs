@@ -21,8 +21,8 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
         name: name.into(),
         hardware: "made up".into(),
         runtime: "made up".into(),
-        threads: 1,
-        precision: "fp32".into(),
+        threads: Some(1),
+        precision: Some("fp32".into()),
         batch: [1, 1],
         provenance: Provenance {
             ..Provenance::default()
