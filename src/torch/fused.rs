@@ -244,10 +244,10 @@ mod tests {
                 0 => one(Conv::same(c, k, 1).grouped(c).biased().into()),
                 1 => one(Conv::same(6 + 2 * (c % 4), k, 1).into()),
                 2 => one(Conv::same(c, k, 1)
-                    .grouped(if c % 2 == 0 { 2 } else { 1 })
+                    .grouped(if c.is_multiple_of(2) { 2 } else { 1 })
                     .into()),
                 3 | 4 => one(act.into()),
-                5 if c % 2 == 0 => one(Shuffle { groups: 2 }.into()),
+                5 if c.is_multiple_of(2) => one(Shuffle { groups: 2 }.into()),
                 6 => one(Slice {
                     begin: c / 3,
                     end: c,
@@ -282,7 +282,7 @@ mod tests {
             )
             .unwrap();
         let flat = b.push(crate::ir::ops::Flatten, &[pool]).unwrap();
-        let bias = seed % 2 == 0;
+        let bias = seed.is_multiple_of(2);
         let out = b
             .push(
                 Linear {
