@@ -1,6 +1,7 @@
 //! The fit, its cross-validation and the profile made of both.
 
 use super::error::CalibrateError;
+use super::linear::dot;
 use super::nnls::Normal;
 use super::priors::{RateTable, Runtime, Work};
 use super::sample::Sample;
@@ -16,6 +17,9 @@ pub const MIN_SAMPLES: usize = 3;
 /// Share of held-out groups that intervals cover.
 pub const LEVEL: f64 = super::interval::LEVEL;
 
+/// The least that a kind may cost, over what is likely.
+pub const LEAST: f64 = 0.25;
+
 /// How to fit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -28,6 +32,9 @@ pub struct Options {
     pub kind_pull: f64,
     /// Whether each kind gets a factor before each rate does.
     pub kinds_first: bool,
+    /// The least factor of a kind. No work is free: where samples would have a kind at less, its time went to what it
+    /// always comes with, so that they cannot tell.
+    pub least: f64,
     /// What each sample counts, by its number; 1 where the list ends.
     pub weights: Vec<f64>,
     /// How the runtime turns shapes into work.
@@ -55,6 +62,7 @@ impl Options {
             power: prior.power,
             kind_pull: 0.0002,
             kinds_first: true,
+            least: LEAST,
             weights: Vec::new(),
             law: Law::PLAIN,
             pull: 0.0025,
@@ -229,6 +237,9 @@ fn refine(
     } else {
         options.pull
     };
+    // of a kind the unknown is what it costs beyond the least
+    let mut least = vec![if by_kind { options.least } else { 0.0 }; constant + 1];
+    least[constant] = 0.0;
     let own = |i: &usize| options.weights.get(*i).copied().unwrap_or(1.0);
     let own: Vec<f64> = rows.iter().map(own).collect();
     let mut weights = own.clone();
@@ -236,14 +247,15 @@ fn refine(
     for _ in 0..6 {
         let mut normal = Normal::new(constant + 1);
         for (a, weight) in matrix.iter().zip(&weights) {
-            normal.add(a, 1.0, *weight);
+            normal.add(a, 1.0 - dot(a, &least), *weight);
         }
-        for i in 0..=constant {
-            normal.pull(i, 1.0, pull);
+        for (i, least) in least.iter().enumerate() {
+            normal.pull(i, 1.0 - least, pull);
         }
-        factors = normal.solve();
+        let beyond = normal.solve();
+        factors = beyond.iter().zip(&least).map(|(b, l)| b + l).collect();
         for ((a, own), weight) in matrix.iter().zip(&own).zip(&mut weights) {
-            let miss = a.iter().zip(&factors).map(|(a, f)| a * f).sum::<f64>() - 1.0;
+            let miss = dot(a, &factors) - 1.0;
             *weight = own * (options.huber / miss.abs().max(1e-12)).min(1.0);
         }
     }
@@ -257,6 +269,17 @@ fn refine(
         }
     }
     table.constant *= factors.last().copied().unwrap_or(1.0);
+    if by_kind {
+        for (column, (factor, least)) in columns.iter().zip(factors.iter().zip(&least)) {
+            table.guessed[column.0] = *factor <= least * (1.0 + 1e-9);
+        }
+    }
+    for (kind, _) in &columns {
+        if table.rates[*kind].iter().all(|r| *r == 0.0) {
+            table.rates[*kind] = prior.rates[*kind].map(|r| r * options.least);
+            table.guessed[*kind] = true;
+        }
+    }
     table
 }
 
@@ -382,6 +405,14 @@ pub fn seen(samples: &[Sample], law: &Law) -> Vec<Option<Seen>> {
     seen
 }
 
+/// Of a kind that the samples cannot tell from what it comes with.
+fn least_likely() -> Support {
+    Support::Transferred {
+        from: "likely rates before any data".to_owned(),
+        rule: "the networks cannot tell it from what it comes with, so it costs the least that is likely".to_owned(),
+    }
+}
+
 impl Fitted {
     /// What a fit of the latency of these samples found elsewhere.
     pub fn of(
@@ -447,9 +478,14 @@ impl Fitted {
         let fitted = KernelKind::ALL.iter().filter_map(|kind| {
             let i = kind.index();
             let seen = self.seen[i]?;
+            let guessed = self.latency.guessed[i];
             let profile = KindProfile {
-                support: Support::Fitted,
-                seen: Some(seen),
+                support: if guessed {
+                    least_likely()
+                } else {
+                    Support::Fitted
+                },
+                seen: (!guessed).then_some(seen),
                 latency_s: shorten(self.latency.rates[i]),
                 energy_j: self.energy.as_ref().map(|e| shorten(e.rates[i])),
                 host_s: 0.0,

@@ -174,43 +174,7 @@ pub fn fit_runtime(
             fitted.held_out.extend(held);
         }
     }
-    let beyond = beyond(&samples, runtime)?;
-    let rates = beyond.iter().filter(|(_, far)| *far > 0.1);
-    let rates: Vec<f64> = rates.map(|(excess, far)| excess / far).collect();
-    fitted.interval.far_log = short(conformal_quantile(&rates, LEVEL).max(0.0));
     Ok(fitted)
-}
-
-/// Where intervals are tested: fitted on one input size, the others predicted. For each sample by how much its log error
-/// exceeds the half width of the profile, and how far [`Interval::far_log`](crate::device::Interval) counts it to lie.
-///
-/// # Errors
-/// Where there are too few samples.
-pub fn beyond(
-    samples: &[(Sample, String)],
-    runtime: &Runtime,
-) -> Result<Vec<(f64, f64)>, CalibrateError> {
-    let tasks: BTreeSet<&str> = samples.iter().map(|(_, t)| t.as_str()).collect();
-    let mut found = Vec::new();
-    for source in tasks {
-        let of = |wanted: bool| samples.iter().filter(move |(_, t)| (t == source) == wanted);
-        let own: Vec<Sample> = of(true).map(|(s, _)| s.clone()).collect();
-        let fitted = fit(runtime.profile, &own, &options(runtime))?;
-        let base = fitted.interval.latency_log;
-        let mut profile = about(runtime).profile(&fitted, fitted.kinds());
-        // the half width is then the distance itself
-        profile.interval.latency_log = 0.0;
-        profile.interval.far_log = 1.0;
-        let model = DeviceModel::new(profile);
-        for (sample, _) in of(false) {
-            let Ok(p) = model.predict(&sample.kernels, sample.batch) else {
-                continue;
-            };
-            let miss = (p.latency.0 / sample.latency_s).ln().abs();
-            found.push((miss - base, (p.latency_hi.0 / p.latency.0).ln()));
-        }
-    }
-    Ok(found)
 }
 
 /// What the profile of a runtime says of itself, but for its provenance.

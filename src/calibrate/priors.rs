@@ -13,6 +13,8 @@ pub struct RateTable {
     pub rates: [[f64; Rates::COUNT]; KernelKind::COUNT],
     /// Beside all kernels.
     pub constant: f64,
+    /// By kind: whether the samples could not tell what it costs.
+    pub guessed: [bool; KernelKind::COUNT],
 }
 
 impl RateTable {
@@ -21,6 +23,7 @@ impl RateTable {
         Self {
             rates: [[0.0; Rates::COUNT]; KernelKind::COUNT],
             constant: 0.0,
+            guessed: [false; KernelKind::COUNT],
         }
     }
 

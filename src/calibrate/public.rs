@@ -187,10 +187,8 @@ fn pi5(tables: &Tables, a76: &RateTable, known: &[bool]) -> Result<Vec<Profile>,
             },
             ..nasbench::about(runtime)
         };
-        let far_log = fitted.interval.far_log;
         let mut profile = about.profile(fitted, kinds);
         profile.interval.transferred_log = transferred_log;
-        profile.interval.far_log = far_log;
         profile
     };
     Ok(nasbench::RUNTIMES.iter().zip(&fits).map(one).collect())

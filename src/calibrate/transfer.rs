@@ -73,7 +73,8 @@ pub fn fill(
         let Some(own) = fitted.get(&anchor) else {
             continue;
         };
-        if fitted.contains_key(&kind) || !known(kind) || !known(anchor) {
+        let told = |k: KernelKind| fitted.get(&k).is_some_and(|k| k.support == Support::Fitted);
+        if told(kind) || !known(kind) || !known(anchor) {
             continue;
         }
         let at = reference(anchor);

@@ -19,8 +19,8 @@ pub struct Saving {
     pub before: f64,
     /// The rewritten network.
     pub after: f64,
-    /// Half the width of the saving's interval.
-    pub half: f64,
+    /// By how much less may be saved, and by how much more.
+    pub off: [f64; 2],
 }
 
 impl Saving {
@@ -31,12 +31,12 @@ impl Saving {
 
     /// The least that is saved at the level of the profile's intervals.
     pub fn lo(&self) -> f64 {
-        self.saved() - self.half
+        self.saved() - self.off[0]
     }
 
     /// The most.
     pub fn hi(&self) -> f64 {
-        self.saved() + self.half
+        self.saved() + self.off[1]
     }
 }
 
@@ -146,17 +146,18 @@ fn weigh(
         let Some(after_work) = after.macs else {
             continue;
         };
-        let [half, half_energy] = noise::half_widths(before, &after);
+        let carried = model.profile().interval.transferred_log;
+        let [off, off_energy] = noise::widths(before, &after, carried);
         let latency = Saving {
             before: before.prediction.latency.0,
             after: after.prediction.latency.0 * factor / model.correction(&after.kernels.list),
-            half,
+            off,
         };
         let both = before.prediction.energy.zip(after.prediction.energy);
         let energy = both.map(|(now, then)| Saving {
             before: now.0,
             after: then.0,
-            half: half_energy,
+            off: off_energy,
         });
         let known = before.prediction.uncovered.is_empty() && after.prediction.uncovered.is_empty();
         if best.as_ref().is_none_or(|b| latency.after < b.1.after) {
@@ -190,7 +191,7 @@ fn verdict(saving: &Saving, known: bool) -> Verdict {
     match () {
         () if !known => Verdict::Unknown,
         () if saved.abs() < SMALL * saving.before => Verdict::Small,
-        () if saved.abs() <= saving.half => Verdict::WithinError,
+        () if saving.lo() <= 0.0 && saving.hi() >= 0.0 => Verdict::WithinError,
         () if saved > 0.0 => Verdict::Saves,
         () => Verdict::Costs,
     }

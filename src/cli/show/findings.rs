@@ -244,7 +244,7 @@ mod tests {
         let s = Saving {
             before: 2e-3,
             after: 3e-3,
-            half: 5e-4,
+            off: [5e-4; 2],
         };
         assert_eq!(saving(&s, ms, "ms"), "-1.00 ms (-1.50 to -0.500)");
     }
