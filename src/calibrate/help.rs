@@ -5,11 +5,13 @@
 //! [`hosted`](super::hosted).
 
 use super::error::CalibrateError;
+use super::fit::short;
+use super::interval::{LEVEL, conformal_quantile, miss};
 use super::nasbench;
 use super::sample::Sample;
 use crate::base::table::Table;
 use crate::blocks::{self, Names, Program};
-use crate::device::Provenance;
+use crate::device::{Law, Provenance, Region};
 use crate::fuse::{FuseRules, Kernel, KernelKind, Window, ZeroRule, fuse};
 use crate::ir::Shape;
 use crate::space::Space;
@@ -48,6 +50,57 @@ pub fn rules() -> FuseRules {
     FuseRules {
         zero: ZeroRule::Computed,
         ..FuseRules::eager()
+    }
+}
+
+/// The spaces of fitted networks, with the errors on others of them, `(predicted, measured)`; then the share of the latter
+/// inside the interval that the other half of them makes, and its width over its middle.
+pub fn regions(
+    fitted: &[&Measured],
+    tested: &[(&Measured, (f64, f64))],
+    law: &Law,
+) -> (Vec<Region>, (f64, f64)) {
+    let mut misses: BTreeMap<(&str, u32), Vec<f64>> = BTreeMap::new();
+    for (row, pair) in tested {
+        let key = (row.space.as_str(), row.sample.batch);
+        misses.entry(key).or_default().push(miss(pair));
+    }
+    let mut halves: BTreeMap<&str, BTreeMap<u32, f64>> = BTreeMap::new();
+    let (mut inside, mut widths) = (0.0, 0.0);
+    for ((space, batch), misses) in &misses {
+        let half = short(conformal_quantile(misses, LEVEL));
+        halves.entry(space).or_default().insert(*batch, half);
+        for side in [0, 1] {
+            let of = |wanted: usize| -> Vec<f64> {
+                let all = misses.iter().enumerate();
+                all.filter_map(|(i, m)| (i % 2 == wanted).then_some(*m))
+                    .collect()
+            };
+            let (own, half) = (of(side), conformal_quantile(&of(1 - side), LEVEL));
+            inside += own.iter().filter(|m| **m <= half).count() as f64;
+            widths += own.len() as f64 * (half.exp() - (-half).exp());
+        }
+    }
+    let region = |(space, halves): (&str, BTreeMap<u32, f64>)| {
+        let networks = fitted.iter().filter(|m| m.space == space);
+        Region::of(
+            space_name(space),
+            networks.map(|m| &*m.sample.kernels),
+            law,
+            halves,
+        )
+    };
+    let n = tested.len().max(1) as f64;
+    let found = halves.into_iter().filter_map(region).collect();
+    (found, (inside / n, widths / n))
+}
+
+/// Spaces of the tables, as people call them.
+pub fn space_name(space: &str) -> &str {
+    match space {
+        "nasbench201" => "NAS-Bench-201",
+        "fbnet" => "FBNet",
+        _ => "once-for-all MobileNetV3",
     }
 }
 

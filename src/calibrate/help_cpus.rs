@@ -201,7 +201,7 @@ impl Rows {
     /// The profile; `boards` has that of the board with a core like it.
     pub fn profile(&self, cpu: &Cpu, boards: &[Profile]) -> Profile {
         let rates = self.solve(|_| true);
-        let (held, own) = self.errors(&rates, OTHERS, |_| true);
+        let (mut held, own) = self.errors(&rates, OTHERS, |_| true);
         let tested = self.all.iter().filter(|m| !m.composed);
         let spaces: BTreeSet<&str> = tested.map(|m| m.space.as_str()).collect();
         let mut misses = Vec::new();
@@ -215,8 +215,21 @@ impl Rows {
         }
         let alone = misses.is_empty();
         let width = conformal_quantile(if alone { &own } else { &misses }, LEVEL);
-        let fitted_rows = self.all.iter().zip(&self.fitted).filter(|(_, f)| **f);
-        let samples: Vec<Sample> = fitted_rows.map(|(m, _)| m.sample.clone()).collect();
+        let (fitted_rows, tested): (Vec<usize>, Vec<usize>) =
+            (0..self.all.len()).partition(|i| self.fitted[*i]);
+        let pair = |i: usize| {
+            let row = &self.all[i];
+            (row, (rates.cost(&self.works[i]), row.sample.latency_s))
+        };
+        let tested: Vec<_> = tested
+            .into_iter()
+            .map(pair)
+            .filter(|t| !t.0.composed)
+            .collect();
+        let fitted_rows: Vec<&Measured> = fitted_rows.iter().map(|i| &self.all[*i]).collect();
+        let (regions, (inside, wide)) = help::regions(&fitted_rows, &tested, &Law::PLAIN);
+        (held.coverage, held.width) = (Some(short(inside)), Some(short(wide)));
+        let samples: Vec<Sample> = fitted_rows.iter().map(|m| m.sample.clone()).collect();
         let seen = seen(&samples, &Law::PLAIN);
         let mut fitted = Fitted::of(&samples, rates, seen, held, width);
         fitted.held_out.extend(more);
@@ -238,7 +251,7 @@ impl Rows {
             true => {
                 "one space tested: other networks may be further off than its interval".to_owned()
             }
-            false => "the interval is that of FBNet from the cells alone".to_owned(),
+            false => "the interval of networks like those fitted is that of others of their space, of all else that of FBNet from the cells alone".to_owned(),
         });
         let about = About {
             name: cpu.profile,
@@ -253,6 +266,7 @@ impl Rows {
         };
         let mut profile = about.profile(&fitted, kinds);
         profile.interval.latency_log = short(width);
+        profile.regions = regions;
         profile
     }
 }

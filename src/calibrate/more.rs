@@ -1,11 +1,12 @@
 //! Lines of the table of figures for the HELP tables and for what profiles of phones and boards' GPUs say of themselves.
 
 use super::arm::Boards;
+use super::help::space_name;
 use super::hosted::{adapted, half_width};
 use super::interval::cover;
 use super::report::Line;
 use super::sample::{Sample, draw};
-use super::torch_gpus::{GPUS, Gpus, errors_of, space_name};
+use super::torch_gpus::{GPUS, Gpus, errors_of};
 use super::vulkan;
 use crate::base::stats::mean;
 use crate::device::{HeldOut, Profile};

@@ -1,14 +1,13 @@
 //! Raspberry Pi 5 profiles from the measured NAS-Bench-201 cells.
 
 use super::error::CalibrateError;
-use super::fit::{Fitted, Options, errors, fit, powered, short, solve};
-use super::interval::{LEVEL, conformal_quantile};
+use super::fit::{Fitted, Options, errors, fit, powered, solve};
 use super::priors::{self, Work};
 use super::public::About;
 use super::sample::Sample;
 use crate::base::table::Table;
 use crate::blocks::{self, Names};
-use crate::device::{DeviceModel, HeldOut, Law, Provenance, Quantity};
+use crate::device::{HeldOut, Law, Provenance, Quantity};
 use crate::fuse::{FuseRules, KernelKind, fuse};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};

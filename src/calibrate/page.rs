@@ -29,7 +29,9 @@ one, `--device FILE` uses your own.
    that are no multiple of 16 pay extra, grouped convolutions of such widths most of all, and layer norms pay for every row.
 4. Rates are fitted to the relative error of whole networks. Where networks tell little, rates follow what is likely: of
    the Pi's runtimes each has its own (how much the ends of rows cost, what spills), which were chosen with all three input sizes of
-   the developers' cells in view. First each kind gets a factor, then each rate; far-off rows count less.
+   the developers' cells in view. First each kind gets a factor, then each rate; far-off rows count less. No kind is free: one
+   that always comes with others and would be left without any time (the linear layer that every cell ends in) costs a
+   quarter of what is likely, or what a device with the same core says, and counts as transferred.
 5. Boards and GPUs have few networks or few kinds of them, so they are fitted together: the logarithm of a rate is the
    device's speed, plus what is common to all, plus three directions in which devices differ, plus a little of its own.
 6. PyTorch issues launches one by one while a GPU works them off, so the profiles from the HELP tables have two sides, and the
@@ -43,6 +45,8 @@ one, `--device FILE` uses your own.
 9. Groups of networks are held out in turn. Their errors are the figures below, and the 80 % quantile of their log errors
    is the interval around a prediction. A board's own twenty errors are joined by those of all boards, weighing as much.
    *covers* is the share of held-out rows inside an interval that they had no part in, *width* its width over its middle.
+   Profiles from the HELP tables also know where the networks of each space lie (`regions`: kernels of each kind, MACs, elements
+   moved). A network that lies there has the interval of others of that space at that batch, any other the one of spaces left out.
 
 Energy is fitted like time, starting from the rates of time at one power for each sort of work; it is never time times a
 constant.
@@ -72,7 +76,7 @@ on the same core: the cost of a kind relative to an anchor kind (dense 1x1 convo
 the same in both runtimes. Energy of such a kind is its time at the power of its anchor. The rule was tried on the kinds
 that both have; the profile says by how much it misses, and the interval widens by that, times the transferred share of
 the time. Kernels beyond the largest that the fit saw, a network shorter or longer than all it saw and a batch outside those
-measured widen it too: on the Pi by what carrying a fit from one input size to the others showed, elsewhere by a rule of thumb.
+measured widen it too: by a tenth for each factor e, a rule of thumb.
 
 A kind with no rates at all is *uncovered*: named, with its share of the work, never counted as zero without a word; time
 and energy then have a lower end alone (`latency_hi_s` is null), for nothing says how long it takes. So is a linear layer

@@ -395,6 +395,7 @@ impl About<'_> {
             latency_range_s: Some(fitted.range_s),
             kernels,
             known: Vec::new(),
+            regions: Vec::new(),
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use super::error::CalibrateError;
 use super::fit::{Fitted, errors, seen, short};
-use super::help::{self, Measured, OFA_WIDTH};
+use super::help::{self, Measured, OFA_WIDTH, space_name};
 use super::hosted::{Belief, Frame, Hosted};
 use super::interval::{LEVEL, conformal_quantile, miss};
 use super::public::About;
@@ -166,15 +166,6 @@ pub fn errors_of(pairs: &[(&str, (f64, f64))], method: &str) -> HeldOut {
 /// What is held out for the first error figure, and for those of spaces.
 pub const OTHERS: &str = "the networks of the same spaces that were not fitted";
 
-/// Spaces of the tables, as people call them.
-pub fn space_name(space: &str) -> &str {
-    match space {
-        "nasbench201" => "NAS-Bench-201",
-        "fbnet" => "FBNet",
-        _ => "once-for-all MobileNetV3",
-    }
-}
-
 impl Gpus {
     /// Spaces measured on a GPU.
     pub fn spaces(&self, gpu: usize) -> BTreeSet<&str> {
@@ -213,8 +204,9 @@ impl Gpus {
     /// The profile of a GPU. Kinds that no space has come from `source`.
     pub fn profile(&self, gpu: usize, source: &Profile) -> Profile {
         let about = &GPUS[gpu];
-        let fitted_rows = self.measured[gpu].iter().filter(|m| !self.is_test(m));
-        let samples: Vec<Sample> = fitted_rows.map(|m| m.sample.clone()).collect();
+        let (tested, fitted_rows): (Vec<&Measured>, Vec<&Measured>) =
+            self.measured[gpu].iter().partition(|m| self.is_test(m));
+        let samples: Vec<Sample> = fitted_rows.iter().map(|m| m.sample.clone()).collect();
         let rates = &self.whole[gpu];
         let (held_out, mut misses) = self.held_out(gpu);
         let spaces = self.spaces(gpu);
@@ -223,9 +215,13 @@ impl Gpus {
             misses = (0..GPUS.len()).flat_map(|g| self.held_out(g).1).collect();
         }
         let width = conformal_quantile(&misses, LEVEL);
+        let pair = |m: &'_ Measured| (rates.predict(&m.sample), m.sample.latency_s);
+        let tested: Vec<_> = tested.into_iter().map(|m| (m, pair(m))).collect();
+        let (regions, (inside, wide)) = help::regions(&fitted_rows, &tested, &Law::PLAIN);
         let seen = seen(&samples, &Law::PLAIN);
         let mut held_out = held_out.into_iter();
-        let first = held_out.next().unwrap_or_else(|| errors_of(&[], OTHERS));
+        let mut first = held_out.next().unwrap_or_else(|| errors_of(&[], OTHERS));
+        (first.coverage, first.width) = (Some(short(inside)), Some(short(wide)));
         let mut fitted = Fitted::of(&samples, rates.device.clone(), seen, first, width);
         fitted.held_out.extend(held_out);
         let known = self.kinds_known();
@@ -259,8 +255,8 @@ impl Gpus {
             notes.push(format!("the width of the once-for-all networks is not stated by the origin; {OFA_WIDTH} fits best"));
         }
         notes.push(match alone {
-            true => "the interval is that of spaces left out on the other GPUs".to_owned(),
-            false => "the interval is that of spaces left out".to_owned(),
+            true => "the interval of networks like those fitted is that of others of their space, of all else that of spaces left out on the other GPUs".to_owned(),
+            false => "the interval of networks like those fitted is that of others of their space, of all else that of spaces left out".to_owned(),
         });
         let about = About {
             name: about.profile,
@@ -275,6 +271,7 @@ impl Gpus {
         };
         let mut profile = about.profile(&fitted, kinds);
         profile.host_constant_s = Some(short(rates.run));
+        profile.regions = regions;
         profile
     }
 

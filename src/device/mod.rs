@@ -16,6 +16,7 @@ mod law;
 mod model;
 mod profile;
 mod profiles;
+mod region;
 
 pub use effects::Effects;
 pub use error::{DeviceError, DeviceErrorKind, PredictError};
@@ -28,3 +29,4 @@ pub use profile::{
     Support,
 };
 pub use profiles::{BUILT_IN, BuiltIn};
+pub use region::Region;

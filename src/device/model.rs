@@ -5,6 +5,7 @@ use super::error::{DeviceError, DeviceErrorKind, PredictError};
 use super::law::Law;
 use super::profile::{KindProfile, Profile, Rates, Support};
 use super::profiles::BUILT_IN;
+use super::region::Region;
 use crate::base::units::{Joules, Seconds};
 use crate::fuse::{FuseRules, Kernel, KernelKind, WorkClass};
 use std::path::Path;
@@ -421,8 +422,14 @@ impl DeviceModel {
             };
             (middle / factor, high)
         };
-        let half = self.known_half(kernels).unwrap_or(interval.latency_log);
-        let (low, high) = band(total, half);
+        let known = self.known_half(kernels);
+        let of_space = |r: &Region| r.half(kernels, batch, &self.law);
+        let like = || self.profile.regions.iter().find_map(of_space);
+        let (low, high) = match known.is_none().then(like).flatten() {
+            // what was held out of a space had its transferred kinds too
+            Some(half) => (total / half.exp(), total * half.exp()),
+            None => band(total, known.unwrap_or(interval.latency_log)),
+        };
         let energy_log = interval.energy_log.unwrap_or(interval.latency_log);
         let energy = fast.energy.map(|e| band(e.0, energy_log));
         Ok(Prediction {

@@ -3,6 +3,7 @@
 use super::effects::Effects;
 use super::error::{DeviceError, DeviceErrorKind};
 use super::law::Law;
+use super::region::Region;
 use crate::fuse::{FuseRules, KernelKind};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -60,6 +61,9 @@ pub struct Profile {
     /// Networks that were measured themselves, and how far the rates are off there.
     #[serde(default)]
     pub known: Vec<Known>,
+    /// Spaces of which many networks were measured: their like have intervals of their own.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<Region>,
 }
 
 /// A network that was measured itself.
@@ -410,6 +414,9 @@ impl Profile {
             // of either sign, but a factor of e^10 is no correction
             number("known.log_ratio", 10.0 - known.log_ratio.abs())?;
             half("known.half_log", known.half_log.unwrap_or(0.0))?;
+        }
+        for half in self.regions.iter().flat_map(|r| r.half_log.values()) {
+            number("regions.half_log", *half)?;
         }
         for (kind, rates) in &self.kernels {
             if self.energy_constant_j.is_some() && rates.energy_j.is_none() {

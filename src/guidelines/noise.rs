@@ -124,7 +124,7 @@ mod tests {
             );
             text::parse(&text).unwrap()
         };
-        let with = net("%2 channel_shuffle 64x56x56 (%1) g4 : s\n");
+        let with = net("%2 shuffle 64x56x56 (%1) g4 : s\n");
         let without = net("%2 dropout 64x56x56 (%1) : s\n");
         let model = DeviceModel::find("pi5-onnx").unwrap();
         let [before, after] = [&with, &without].map(|g| Network::on(g, &model, 1).unwrap());

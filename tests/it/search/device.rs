@@ -45,6 +45,7 @@ fn model(name: &str, slow: f64, kinds: impl Iterator<Item = KernelKind>) -> Devi
         energy_constant_j: Some(1e-5),
         latency_range_s: None,
         known: Vec::new(),
+        regions: Vec::new(),
         kernels: kinds
             .map(|kind| {
                 let rates = KindProfile {
