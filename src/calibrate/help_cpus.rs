@@ -143,6 +143,8 @@ pub fn read(cpu: &Cpu, cells: &Table, archs: &Table, rows: &Table) -> Result<Row
         ],
         pull: 0.005,
         huber: 0.05,
+        // FBNet's depthwise convolutions always come with pointwise ones
+        least: 0.25,
         ..Options::new((cpu.prior)())
     };
     let work = |m: &Measured| Work::of(&m.sample.kernels, 1, f64::INFINITY, &Law::PLAIN);

@@ -30,8 +30,8 @@ one, `--device FILE` uses your own.
 4. Rates are fitted to the relative error of whole networks. Where networks tell little, rates follow what is likely: of
    the Pi's runtimes each has its own (how much the ends of rows cost, what spills), which were chosen with all three input sizes of
    the developers' cells in view. First each kind gets a factor, then each rate; far-off rows count less. No kind is free: one
-   that always comes with others and would be left without any time (the linear layer that every cell ends in) costs a
-   quarter of what is likely, or what a device with the same core says, and counts as transferred.
+   that always comes with others and would be left without any time (the linear layer that every cell ends in) costs
+   what a device with the same core says, or else a part of what is likely, and counts as transferred.
 5. Boards and GPUs have few networks or few kinds of them, so they are fitted together: the logarithm of a rate is the
    device's speed, plus what is common to all, plus three directions in which devices differ, plus a little of its own.
 6. PyTorch issues launches one by one while a GPU works them off, so the profiles from the HELP tables have two sides, and the
