@@ -22,7 +22,8 @@ pub fn is_csv(path: &Path) -> bool {
 pub fn read(path: &Path) -> Result<Table, FileError> {
     let failed = |e: io::Error| FileError::new("cannot read", path, e);
     let text = std::fs::read_to_string(path).map_err(failed)?;
-    parse(&path.display().to_string(), &text).map_err(|why| failed(io::Error::new(io::ErrorKind::InvalidData, why)))
+    parse(&path.display().to_string(), &text)
+        .map_err(|why| failed(io::Error::new(io::ErrorKind::InvalidData, why)))
 }
 
 /// Writes a table, behind the rows that the file has where it is there with the same columns.

@@ -124,6 +124,68 @@ fn a_fit_finds_the_rates_that_made_the_data() {
     assert!(calibrate::fit("two", &samples[..2], &options).is_err());
 }
 
+/// Every network ends in the same sum, whose time a fit could as well give to the constant: it is guessed at, never nothing.
+#[test]
+fn no_kind_that_networks_have_is_free() {
+    let (conv, add) = (KernelKind::Conv1x1, KernelKind::Add);
+    let mut prior = priors::RateTable::zero();
+    prior.constant = 1e-4;
+    prior.rates[conv.index()][0] = 1e-10;
+    prior.rates[add.index()][2] = 1e-9;
+    let sample = |i: u32| {
+        let kernels = vec![kernel(conv, 8 + i, 16), kernel(add, 8, 16)];
+        Sample {
+            network: format!("n{i}"),
+            group: format!("n{i}"),
+            // half of what is likely for the convolution, none for the sum
+            latency_s: 1e-4 + 0.5e-10 * kernels[0].macs as f64,
+            energy_j: None,
+            kernels: Arc::from(kernels),
+            batch: 1,
+        }
+    };
+    let samples: Vec<Sample> = (0..40).map(sample).collect();
+    let options = Options::new(priors::Runtime {
+        time: prior,
+        power: priors::ONE_POWER,
+    });
+    let fitted = calibrate::fit("synthetic", &samples, &options).unwrap();
+    let rate = fitted.latency.rates[add.index()][2];
+    assert!(rate > 0.0 && rate < 1e-9, "{rate}");
+    for profile in shipped() {
+        for (kind, rates) in &profile.kernels {
+            let free = |r: [f64; 8]| r.iter().all(|r| *r == 0.0);
+            let time = free(rates.latency_s.to_array());
+            let energy = rates.energy_j.is_some_and(|e| free(e.to_array()));
+            assert!(!time && !energy, "{} {}", profile.name, kind.name());
+        }
+    }
+}
+
+/// A MobileNetV3 of the once-for-all space has the interval of that space's held-out networks at each batch; ResNet-50 has not.
+#[test]
+fn networks_of_a_measured_space_have_its_interval() {
+    let model = DeviceModel::find("v100-torch").unwrap();
+    let region = &model.profile().regions[0];
+    let half = |graph: &Graph, batch: u32| {
+        let p = model.predict(&fuse(graph, model.rules()).list, batch).unwrap();
+        (p.latency_hi.0 / p.latency.0).ln()
+    };
+    let (space, program) =
+        blocks::load(include_str!("../../search_spaces/ofa_mobilenet_v3.json")).unwrap();
+    let mut within = 0;
+    for number in 0..20 {
+        let assignment = space.sample(&mut rng::stream(7, "region", number)).unwrap();
+        let graph = program.lower(&assignment, Names::Off).unwrap();
+        for (batch, wanted) in &region.half_log {
+            within += u32::from((half(&graph, *batch) / wanted - 1.0).abs() < 1e-6);
+        }
+    }
+    assert!(within > 40, "{within} of 60");
+    let other = graph_of("reference/resnet.json", &[("model", "resnet50")]);
+    assert!(half(&other, 64) > 5.0 * region.half_log[&64]);
+}
+
 #[test]
 fn uncovered_is_reported_and_never_zero() {
     let mut profile = shipped().remove(0);

@@ -429,7 +429,7 @@ fn findings_on_every_reference_network_hold_what_they_say() {
                 close(energy.saved(), joules.unwrap() - then_joules.unwrap());
             }
             assert!(
-                f.latency.half >= 0.0 && f.latency.half.is_finite(),
+                f.latency.off.iter().all(|o| *o >= 0.0 && o.is_finite()),
                 "{what}"
             );
             verify(&f.remedied).unwrap_or_else(|v| panic!("{what}: {v:?}"));

@@ -98,11 +98,7 @@ fn make<'a>(setup: &Setup<'a>) -> Result<Box<dyn Searcher + 'a>, MakeError> {
         return (nsga2::DEF.make)(setup);
     }
     Ok(Box::new(Guided {
-        pool: Pool::new(
-            setup,
-            judge.clone(),
-            Breeder::new(setup, judge.clone()),
-        ),
+        pool: Pool::new(setup, judge.clone(), Breeder::new(setup, judge.clone())),
         judge,
         unknown,
         open: HashMap::new(),
