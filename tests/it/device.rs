@@ -168,7 +168,9 @@ fn networks_of_a_measured_space_have_its_interval() {
     let model = DeviceModel::find("v100-torch").unwrap();
     let region = &model.profile().regions[0];
     let half = |graph: &Graph, batch: u32| {
-        let p = model.predict(&fuse(graph, model.rules()).list, batch).unwrap();
+        let p = model
+            .predict(&fuse(graph, model.rules()).list, batch)
+            .unwrap();
         (p.latency_hi.0 / p.latency.0).ln()
     };
     let (space, program) =
