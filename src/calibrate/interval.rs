@@ -29,8 +29,8 @@ pub fn weighted_quantile(mut errors: Vec<(f64, f64)>, level: f64) -> f64 {
 }
 
 /// What standard deviations are to be multiplied with, from misses in units of them: their root mean square, with as
-/// much as [`TRUSTED`] misses of 1 beside, for few misses do not place a scale. A miss far beyond the middle one is a bad row
-/// and counts as [`FAR`] of these.
+/// much as `TRUSTED` misses of 1 beside, for few misses do not place a scale. A miss far beyond the middle one is a bad row
+/// and counts as `FAR` of these.
 ///
 /// # Source
 /// The posterior of a variance under a scaled inverse chi-squared prior: Gelman and others, Bayesian Data Analysis, 3rd
