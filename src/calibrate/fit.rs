@@ -376,6 +376,25 @@ pub fn group_quantile(pairs: &[(f64, f64)], groups: &[&str], level: f64) -> f64 
     errors.last().map_or(0.0, |e| short(e.0))
 }
 
+/// The share of rows inside an interval that their own group had no part in, and its width over its middle; each group
+/// weighs the same.
+pub fn covered_by_others(pairs: &[(f64, f64)], groups: &[&str], level: f64) -> (f64, f64) {
+    let names: BTreeSet<&str> = groups.iter().copied().collect();
+    let (mut inside, mut widths) = (0.0, 0.0);
+    for name in &names {
+        let rows = || pairs.iter().zip(groups);
+        let (others, theirs): (Vec<(f64, f64)>, Vec<&str>) =
+            rows().filter(|(_, g)| *g != name).unzip();
+        let own: Vec<(f64, f64)> = rows().filter(|(_, g)| *g == name).map(|r| *r.0).collect();
+        let half = group_quantile(&others, &theirs, level);
+        let (covered, wide) = super::interval::cover(&own, |_| half);
+        inside += covered;
+        widths += wide;
+    }
+    let n = names.len().max(1) as f64;
+    (inside / n, widths / n)
+}
+
 /// Four significant digits: enough for a file, and the same on every machine.
 pub fn short(x: f64) -> f64 {
     format!("{x:.3e}").parse().unwrap_or(x)

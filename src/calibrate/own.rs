@@ -2,7 +2,7 @@
 //! all rows but those of a family say of that family.
 
 use super::error::CalibrateError;
-use super::fit::{self, Fitted, errors, group_quantile, seen, short, solve};
+use super::fit::{self, Fitted, covered_by_others, errors, group_quantile, seen, short, solve};
 use super::nasbench::A76_CACHE_ELEMS;
 use super::priors::{self, Work};
 use super::public::About;
@@ -117,7 +117,7 @@ pub fn fit_with_operators(about: About<'_>, rows: &[Measured]) -> Result<Profile
             .collect();
         if !pairs.is_empty() {
             width = group_quantile(&pairs, &groups, fit::LEVEL);
-            held_out.push(errors(&pairs, &groups, method));
+            held_out.push(judged(&pairs, &groups, method));
         }
     }
     let first = held_out.first().cloned();
@@ -151,7 +151,7 @@ pub fn fit_with_operators(about: About<'_>, rows: &[Measured]) -> Result<Profile
                 last = group_quantile(&pairs, &groups, fit::LEVEL);
                 fitted.held_out.push(HeldOut {
                     quantity: Quantity::Energy,
-                    ..errors(&pairs, &groups, method)
+                    ..judged(&pairs, &groups, method)
                 });
             }
         }
@@ -167,6 +167,16 @@ pub fn fit_with_operators(about: About<'_>, rows: &[Measured]) -> Result<Profile
     let changed = profile.kernels.keys().map(|k| (*k, effects[k.index()]));
     profile.effects = changed.filter(|(_, e)| !e.is_none()).collect();
     Ok(profile)
+}
+
+/// Errors, and what the interval of the other groups covers.
+fn judged(pairs: &[(f64, f64)], groups: &[&str], method: &str) -> HeldOut {
+    let (inside, wide) = covered_by_others(pairs, groups, fit::LEVEL);
+    HeldOut {
+        coverage: Some(short(inside)),
+        width: Some(short(wide)),
+        ..errors(pairs, groups, method)
+    }
 }
 
 type Predicted = (&'static str, Vec<(usize, f64)>);

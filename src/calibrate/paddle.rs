@@ -7,7 +7,7 @@
 use super::arm;
 use super::error::CalibrateError;
 use super::fit::{Fitted, errors, seen, short};
-use super::interval::{LEVEL, conformal_quantile, miss};
+use super::interval::{LEVEL, conformal_quantile, cover, miss};
 use super::joint::{self, Belief, Columns, Family, Row};
 use super::priors::Work;
 use super::public::About;
@@ -268,16 +268,25 @@ pub fn profiles(
         return Ok(Vec::new());
     };
     let known = arm::kinds_known(&boards.tables);
-    let pairs: Vec<Vec<(f64, f64)>> = (CHIPS.iter().zip(&measured))
+    let pairs_of: Vec<Vec<(f64, f64)>> = (CHIPS.iter().zip(&measured))
         .map(|(chip, samples)| near.left_out(chip, samples))
         .collect();
-    let misses: Vec<f64> = pairs.iter().flatten().map(miss).collect();
+    let misses: Vec<f64> = pairs_of.iter().flatten().map(miss).collect();
     let width = conformal_quantile(&misses, LEVEL);
     let one = |number: usize| {
-        let (chip, samples, pairs) = (&CHIPS[number], &measured[number], &pairs[number]);
+        let (chip, samples, pairs) = (&CHIPS[number], &measured[number], &pairs_of[number]);
         let logs = near.adapt(chip, &samples.iter().collect::<Vec<_>>());
         let names: Vec<&str> = samples.iter().map(|s| s.network.as_str()).collect();
-        let held: HeldOut = errors(pairs, &names, METHOD);
+        // against a width that this chip had no part in
+        let others = pairs_of.iter().enumerate().filter(|(i, _)| *i != number);
+        let others: Vec<f64> = others.flat_map(|(_, p)| p.iter().map(miss)).collect();
+        let half = conformal_quantile(&others, LEVEL);
+        let (inside, wide) = cover(pairs, |_| half);
+        let held = HeldOut {
+            coverage: Some(short(inside)),
+            width: Some(short(wide)),
+            ..errors(pairs, &names, METHOD)
+        };
         let rates = near.columns.table(&logs);
         let fitted = Fitted::of(samples, rates, seen(samples, &Law::NCNN), held, width);
         let mut kinds = fitted.kinds();
