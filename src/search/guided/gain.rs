@@ -3,7 +3,8 @@
 //! Goals are scaled so that the reference point is 1 in each and less is better. Predicted goals of a candidate are what
 //! they are; told ones are a normal distribution of the bent metric. With one told goal the expectation is a sum over
 //! levels of that goal: the chance that the candidate is better than the level, times the volume of the predicted goals
-//! that it wins among those of the front that are as good as the level. That is exact but for the number of levels. With
+//! that it wins among those of the front that are as good as the level. Levels end where a member of the front stands, so
+//! that is exact but for how fine the levels are. With
 //! more told goals it is a mean over draws, the same ones for all candidates.
 //!
 //! # Source
@@ -97,8 +98,15 @@ impl Gain {
         let [only] = &self.told[..] else { return };
         let cost: Vec<f64> = self.predicted.iter().map(|k| goals[*k]).collect();
         let dim = cost.len();
+        let told = goals[only.goal];
+        let inside = |l: &Level| (l.scaled - told).abs() < 0.499 * l.thickness;
+        if let Some(at) = self.levels.iter().position(inside) {
+            let (worse, better) = self.levels[at].split(only, told);
+            self.levels[at] = worse;
+            self.levels.insert(at + 1, better);
+        }
         for level in &mut self.levels {
-            if dim > 0 && goals[only.goal] <= level.scaled {
+            if dim > 0 && told <= level.scaled {
                 level.better.extend_from_slice(&cost);
                 let points = Points::new(&level.better, dim);
                 let kept = front(points);
@@ -199,12 +207,30 @@ impl Level {
             .max(only.reference + 1e-9 * only.range);
         let step = (top - only.reference) / LEVELS as f64;
         let x = only.reference + step * (number as f64 + 0.5);
+        Self::at(only, only.scale(x), step / only.range)
+    }
+
+    fn at(only: &Told, scaled: f64, thickness: f64) -> Self {
+        let x = only.reference + (1.0 - scaled) * only.range;
         Self {
             bent: only.target.of(x),
-            scaled: only.scale(x),
-            thickness: step / only.range,
+            scaled,
+            thickness,
             better: Vec::new(),
         }
+    }
+
+    /// The parts below and above a member of the front: late in a search many of them lie in one level.
+    fn split(&self, only: &Told, told: f64) -> (Self, Self) {
+        let (low, high) = (
+            self.scaled + 0.5 * self.thickness,
+            self.scaled - 0.5 * self.thickness,
+        );
+        let part = |from: f64, to: f64| Self {
+            better: self.better.clone(),
+            ..Self::at(only, 0.5 * (from + to), from - to)
+        };
+        (part(low, told), part(told, high))
     }
 }
 
