@@ -72,39 +72,84 @@ fn batches(gpus: &Gpus) -> Vec<Line> {
     (0..GPUS.len()).map(one).collect()
 }
 
+/// The new GPU and the known one.
+const PAIRS: [(&str, &str); 3] = [
+    ("rtx2080ti-torch", "v100-torch"),
+    ("titanxp-torch", "rtx2080ti-torch"),
+    ("v100-torch", "rtx2080ti-torch"),
+];
+
+/// Once-for-all networks on a GPU of which twenty were drawn, the others predicted.
+struct Drawn<'a> {
+    /// (Predicted, measured) of a batch.
+    tested: Vec<(&'a Sample, (f64, f64))>,
+    /// Half width of the interval.
+    half: f64,
+}
+
+/// All draws at one batch; `None` of a GPU that is not there.
+fn draws<'a>(gpus: &'a Gpus, (new, known): (&str, &str), batch: u32) -> Option<Vec<Drawn<'a>>> {
+    let of = |name: &str| GPUS.iter().position(|g| g.profile == name);
+    let (gpu, init) = (of(new)?, of(known)?);
+    let rates = gpus.without_gpu(gpu);
+    let rows = gpus.measured[gpu].iter();
+    let rows = rows.filter(|m| m.space == "ofa" && m.sample.batch == batch);
+    let samples: Vec<&Sample> = rows.map(|m| &m.sample).collect();
+    let one = |number: u64| {
+        let drawn = draw(samples.len(), SHOTS, "once-for-all shots", number);
+        let shots: Vec<&Sample> = drawn.iter().map(|i| samples[*i]).collect();
+        let fitted = adapted(&rates[init], &shots);
+        let all = samples.iter().enumerate();
+        let tested = all.filter(|(i, _)| drawn.binary_search(i).is_err());
+        Drawn {
+            tested: tested
+                .map(|(_, s)| (*s, (fitted.predict(s), s.latency_s)))
+                .collect(),
+            half: half_width(&rates[init], &shots),
+        }
+    };
+    Some((0..DRAWS).map(one).collect())
+}
+
+/// Log errors of once-for-all networks on GPUs never seen but for twenty of them, by GPU, batch and input size.
+pub fn few_misses(gpus: &Gpus) -> Vec<(String, f64)> {
+    let mut found = Vec::new();
+    for pair in PAIRS {
+        for batch in [1, 64] {
+            let tested = draws(gpus, pair, batch).into_iter().flatten();
+            found.extend(tested.flat_map(|d| d.tested).map(|(sample, pair_s)| {
+                let first = sample.kernels.first();
+                let side = first.map_or(0, |k| k.input.hw().0);
+                let sides = match side {
+                    ..160 => "to 156 px",
+                    160..192 => "160 to 188 px",
+                    _ => "192 px and up",
+                };
+                let gpu = pair.0.trim_end_matches("-torch");
+                let group = format!("{gpu} {batch}, {sides}");
+                (group, (pair_s.0 / pair_s.1).ln())
+            }));
+        }
+    }
+    found
+}
+
 /// Once-for-all networks on a GPU never seen but for twenty of them.
 fn few(gpus: &Gpus) -> Vec<Line> {
-    let of = |name: &str| GPUS.iter().position(|g| g.profile == name);
     let mut lines = Vec::new();
-    for (new, known) in [
-        ("rtx2080ti-torch", "v100-torch"),
-        ("titanxp-torch", "rtx2080ti-torch"),
-        ("v100-torch", "rtx2080ti-torch"),
-    ] {
-        let (Some(gpu), Some(init)) = (of(new), of(known)) else {
-            continue;
-        };
-        let rates = gpus.without_gpu(gpu);
+    for (new, known) in PAIRS {
         for batch in [1, 32, 64] {
-            let rows = gpus.measured[gpu]
-                .iter()
-                .map(|m| (m.space.as_str(), &m.sample));
-            let rows = rows.filter(|(space, s)| *space == "ofa" && s.batch == batch);
-            let samples: Vec<&Sample> = rows.map(|(_, s)| s).collect();
+            let Some(draws) = draws(gpus, (new, known), batch) else {
+                continue;
+            };
             let (mut held, mut inside, mut wide) = (Vec::new(), Vec::new(), Vec::new());
-            for number in 0..DRAWS {
-                let drawn = draw(samples.len(), SHOTS, "once-for-all shots", number);
-                let shots: Vec<&Sample> = drawn.iter().map(|i| samples[*i]).collect();
-                let fitted = adapted(&rates[init], &shots);
-                let all = samples.iter().enumerate();
-                let tested = all.filter(|(i, _)| drawn.binary_search(i).is_err());
-                let pairs: Vec<(&str, (f64, f64))> = tested
-                    .map(|(_, s)| (s.network.as_str(), (fitted.predict(s), s.latency_s)))
-                    .collect();
-                held.push(errors_of(&pairs, ""));
-                let half = half_width(&rates[init], &shots);
-                let pairs: Vec<(f64, f64)> = pairs.iter().map(|p| p.1).collect();
-                let (share, width) = cover(&pairs, |_| half);
+            for drawn in &draws {
+                let tested = drawn.tested.iter();
+                let named: Vec<(&str, (f64, f64))> =
+                    tested.map(|(s, p)| (s.network.as_str(), *p)).collect();
+                held.push(errors_of(&named, ""));
+                let pairs: Vec<(f64, f64)> = named.iter().map(|p| p.1).collect();
+                let (share, width) = cover(&pairs, |_| drawn.half);
                 inside.push(share);
                 wide.push(width);
             }

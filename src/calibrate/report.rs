@@ -8,7 +8,7 @@ use super::joint;
 use super::peers::{self, Given, Unseen};
 use super::public::{self, Fits, Tables};
 use super::sample::{Sample, draw};
-use super::{arm, gpu, interval, more, nasbench, residuals};
+use super::{arm, gpu, interval, more, nasbench, residuals, torch_gpus};
 use crate::base::stats::{kendall_tau, mean};
 use crate::device::{HeldOut, Profile, Quantity};
 use std::collections::BTreeSet;
@@ -67,12 +67,16 @@ pub fn run(tables: &Tables) -> Result<Report, CalibrateError> {
     Ok(Report {
         profiles,
         lines,
-        pictures: pictures(recent, gpus),
+        pictures: pictures(recent, gpus, &fits.help),
     })
 }
 
 /// Errors where a figure asked for is missed.
-fn pictures(boards: &arm::Boards, gpus: &gpu::Gpus) -> Vec<(&'static str, String)> {
+fn pictures(
+    boards: &arm::Boards,
+    gpus: &gpu::Gpus,
+    help: &torch_gpus::Gpus,
+) -> Vec<(&'static str, String)> {
     let (networks, tables) = peers::boards_of(&boards.tables);
     let unseen = peers::chips_left_out(&networks, &tables, peers::SHOTS, Given::Drawn);
     let by = |name: &dyn Fn(&Unseen) -> String| -> Vec<(String, f64)> {
@@ -119,6 +123,13 @@ fn pictures(boards: &arm::Boards, gpus: &gpu::Gpus) -> Vec<(&'static str, String
             picture(
                 "timm, compiled: predicted over measured, by family left out (rows)",
                 &of("nchw", true),
+            ),
+        ),
+        (
+            "once_for_all_from_20",
+            picture(
+                "Once-for-all networks from 20 on a new GPU: predicted over measured, by GPU, batch and input",
+                &more::few_misses(help),
             ),
         ),
     ]

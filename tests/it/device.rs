@@ -582,7 +582,8 @@ mod refit {
                 true => "onnx",
                 false => "torch",
             };
-            let out = dir.path().join("profile.json");
+            // the profile names the command, with the file's name
+            let out = dir.path().join(format!("{}.json", shipped.name));
             let done = assert_cmd::Command::cargo_bin("blocksmith")
                 .unwrap()
                 .current_dir(root)
