@@ -119,8 +119,34 @@ pub enum Start {
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
-    file: File,
+    file: Held,
     next: u64,
+}
+
+/// A locked file. A program that is just being started has a copy of every open file for a moment, and the lock with it: so
+/// it is given back, not left to the last copy.
+#[derive(Debug)]
+struct Held(File);
+
+impl Held {
+    fn lock(file: File, path: &Path) -> Result<Self, JournalError> {
+        let kind = match file.try_lock() {
+            Ok(()) => return Ok(Self(file)),
+            Err(TryLockError::WouldBlock) => JournalErrorKind::Locked,
+            Err(TryLockError::Error(source)) => JournalErrorKind::Io {
+                doing: "cannot lock",
+                source,
+            },
+        };
+        Err(JournalError::new(path, kind))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // where that fails, closing does it
+        let _ = self.0.unlock();
+    }
 }
 
 impl Journal {
@@ -139,14 +165,9 @@ impl Journal {
             |doing| move |source| JournalError::new(path, JournalErrorKind::Io { doing, source });
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
-        let mut file = options.open(path).map_err(failed("cannot open"))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(JournalError::new(path, JournalErrorKind::Locked));
-            }
-            Err(TryLockError::Error(e)) => return Err(failed("cannot lock")(e)),
-        }
+        let file = options.open(path).map_err(failed("cannot open"))?;
+        let mut held = Held::lock(file, path)?;
+        let file = &mut held.0;
         let length = file.metadata().map_err(failed("cannot read"))?.len();
         if start == Start::New && length > 0 {
             return Err(JournalError::new(path, JournalErrorKind::Exists));
@@ -155,7 +176,7 @@ impl Journal {
             0 => compare(path, body, header),
             seq => row(seq + 1, body).map_err(|what| JournalError::unfit(path, seq + 1, what)),
         };
-        let (next, good) = read(path, &mut file, &mut check)?;
+        let (next, good) = read(path, &mut *file, &mut check)?;
         if good < length {
             file.set_len(good).map_err(failed("cannot shorten"))?;
         }
@@ -163,15 +184,15 @@ impl Journal {
         at_end.map_err(failed("cannot read"))?;
         let mut journal = Self {
             path: path.to_path_buf(),
-            file,
+            file: held,
             next,
         };
         if next == 0 {
             let mut line = Vec::new();
             frame(&mut line, 0, inner(&header.to_string()));
             journal.next = 1;
-            let written = journal.file.write_all(&line);
-            let synced = written.and_then(|()| journal.file.sync_all());
+            let written = journal.file.0.write_all(&line);
+            let synced = written.and_then(|()| journal.file.0.sync_all());
             let synced = synced.and_then(|()| sync_folder(path));
             synced.map_err(failed("cannot write"))?;
         }
@@ -221,7 +242,7 @@ impl Journal {
             let doing = "cannot write";
             JournalError::new(&path, JournalErrorKind::Io { doing, source })
         };
-        let syncing = Syncing::start(&self.file).map_err(failed)?;
+        let syncing = Syncing::start(&self.file.0).map_err(failed)?;
         let mut written = Ok(());
         let mut lines = Vec::new();
         while let Ok(bodies) = rows.recv() {
@@ -230,7 +251,7 @@ impl Journal {
                 frame(&mut lines, self.next, body);
                 self.next += 1;
             }
-            written = self.file.write_all(&lines);
+            written = self.file.0.write_all(&lines);
             if written.is_err() || syncing.has_failed() {
                 break;
             }
@@ -530,8 +551,11 @@ mod tests {
         let held = Journal::open(&path, Start::New, &header(), |_, _| Ok(())).unwrap();
         let error = rows(&path).unwrap_err();
         assert!(matches!(error.kind(), JournalErrorKind::Locked), "{error}");
+        // as a program has that is just being started
+        let copy = held.file.0.try_clone().unwrap();
         drop(held);
         assert!(rows(&path).unwrap().is_empty());
+        drop(copy);
     }
 
     #[test]
@@ -551,7 +575,7 @@ mod tests {
     fn a_full_disk_is_told() {
         let journal = Journal {
             path: "journal.jsonl".into(),
-            file: OpenOptions::new().write(true).open("/dev/full").unwrap(),
+            file: Held(OpenOptions::new().write(true).open("/dev/full").unwrap()),
             next: 1,
         };
         let writer = journal.writer();
