@@ -5,13 +5,13 @@
 //! [`hosted`](super::hosted).
 
 use super::error::CalibrateError;
-use super::fit::short;
-use super::interval::{LEVEL, conformal_quantile, miss};
+use super::fit::{errors, short};
+use super::interval::{LEVEL, conformal_quantile, cover, miss};
 use super::nasbench;
 use super::sample::Sample;
 use crate::base::table::Table;
 use crate::blocks::{self, Names, Program};
-use crate::device::{Law, Provenance, Region};
+use crate::device::{HeldOut, Law, Provenance, Region};
 use crate::fuse::{FuseRules, Kernel, KernelKind, Window, ZeroRule, fuse};
 use crate::ir::Shape;
 use crate::space::Space;
@@ -53,46 +53,56 @@ pub fn rules() -> FuseRules {
     }
 }
 
-/// The spaces of fitted networks, with the errors on others of them, `(predicted, measured)`; then the share of the latter
-/// inside the interval that the other half of them makes, and its width over its middle.
-pub fn regions(
+/// The spaces of fitted networks, with how far off others of them are, `(predicted, measured)`; and the errors of the latter,
+/// each half of them against the interval that the other half makes.
+pub fn judged(
     fitted: &[&Measured],
     tested: &[(&Measured, (f64, f64))],
-    law: &Law,
-) -> (Vec<Region>, (f64, f64)) {
-    let mut misses: BTreeMap<(&str, u32), Vec<f64>> = BTreeMap::new();
+    method: &str,
+) -> (Vec<Region>, HeldOut) {
+    let mut groups: BTreeMap<(&str, u32), Vec<(f64, f64)>> = BTreeMap::new();
     for (row, pair) in tested {
         let key = (row.space.as_str(), row.sample.batch);
-        misses.entry(key).or_default().push(miss(pair));
+        groups.entry(key).or_default().push(*pair);
     }
+    let half_of = |pairs: &[(f64, f64)]| {
+        let misses: Vec<f64> = pairs.iter().map(miss).collect();
+        conformal_quantile(&misses, LEVEL)
+    };
     let mut halves: BTreeMap<&str, BTreeMap<u32, f64>> = BTreeMap::new();
     let (mut inside, mut widths) = (0.0, 0.0);
-    for ((space, batch), misses) in &misses {
-        let half = short(conformal_quantile(misses, LEVEL));
+    for ((space, batch), pairs) in &groups {
+        let half = short(half_of(pairs));
         halves.entry(space).or_default().insert(*batch, half);
-        for side in [0, 1] {
-            let of = |wanted: usize| -> Vec<f64> {
-                let all = misses.iter().enumerate();
-                all.filter_map(|(i, m)| (i % 2 == wanted).then_some(*m))
-                    .collect()
-            };
-            let (own, half) = (of(side), conformal_quantile(&of(1 - side), LEVEL));
-            inside += own.iter().filter(|m| **m <= half).count() as f64;
-            widths += own.len() as f64 * (half.exp() - (-half).exp());
+        let side = |wanted: usize| -> Vec<(f64, f64)> {
+            pairs.iter().copied().skip(wanted).step_by(2).collect()
+        };
+        for (own, other) in [(side(0), side(1)), (side(1), side(0))] {
+            let half = half_of(&other);
+            let (share, width) = cover(&own, |_| half);
+            inside += share * own.len() as f64;
+            widths += width * own.len() as f64;
         }
     }
     let region = |(space, halves): (&str, BTreeMap<u32, f64>)| {
         let networks = fitted.iter().filter(|m| m.space == space);
-        Region::of(
-            space_name(space),
-            networks.map(|m| &*m.sample.kernels),
-            law,
-            halves,
-        )
+        let kernels = networks.map(|m| &*m.sample.kernels);
+        Region::of(space_name(space), kernels, &Law::PLAIN, halves)
     };
     let n = tested.len().max(1) as f64;
-    let found = halves.into_iter().filter_map(region).collect();
-    (found, (inside / n, widths / n))
+    let held = HeldOut {
+        coverage: Some(short(inside / n)),
+        width: Some(short(widths / n)),
+        ..errors_of(tested, method)
+    };
+    (halves.into_iter().filter_map(region).collect(), held)
+}
+
+/// Errors of (network, (predicted, measured)).
+pub fn errors_of(tested: &[(&Measured, (f64, f64))], method: &str) -> HeldOut {
+    let (rows, pairs): (Vec<&Measured>, Vec<(f64, f64)>) = tested.iter().copied().unzip();
+    let names: Vec<&str> = rows.iter().map(|m| m.sample.network.as_str()).collect();
+    errors(&pairs, &names, method)
 }
 
 /// Spaces of the tables, as people call them.

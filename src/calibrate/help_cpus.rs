@@ -4,15 +4,15 @@
 //! are fitted and tested as they are.
 
 use super::error::CalibrateError;
-use super::fit::{Fitted, Options, errors, seen, short, solve};
-use super::help::{self, Measured};
+use super::fit::{Fitted, Options, seen, short, solve};
+use super::help::{self, Measured, errors_of};
 use super::interval::{LEVEL, conformal_quantile, miss};
 use super::priors::{self, RateTable, Work};
 use super::public::About;
 use super::sample::{Sample, draw};
 use super::transfer;
 use crate::base::table::Table;
-use crate::device::{HeldOut, Law, Profile};
+use crate::device::{Law, Profile};
 use crate::fuse::{FuseRules, KernelKind};
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -179,58 +179,40 @@ impl Rows {
         )
     }
 
-    fn errors(
+    /// (Predicted, measured) of the rows that were neither fitted nor put together and that `test` lets through.
+    fn tested(
         &self,
         rates: &RateTable,
-        method: &str,
         test: impl Fn(&Measured) -> bool,
-    ) -> (HeldOut, Vec<f64>) {
-        let test = |i: &usize| {
-            let m = &self.all[*i];
-            !self.fitted[*i] && !m.composed && test(m)
-        };
-        let rows: Vec<usize> = (0..self.all.len()).filter(test).collect();
-        let pair = |i: &usize| (rates.cost(&self.works[*i]), self.all[*i].sample.latency_s);
-        let pairs: Vec<(f64, f64)> = rows.iter().map(pair).collect();
-        let names = rows.iter().map(|i| self.all[*i].sample.network.as_str());
-        let names: Vec<&str> = names.collect();
-        (
-            errors(&pairs, &names, method),
-            pairs.iter().map(miss).collect(),
-        )
+    ) -> Vec<(&Measured, (f64, f64))> {
+        let rows = self.all.iter().zip(&self.works).zip(&self.fitted);
+        let rows = rows.filter(|((m, _), fitted)| !**fitted && !m.composed && test(m));
+        rows.map(|((m, work), _)| (m, (rates.cost(work), m.sample.latency_s)))
+            .collect()
     }
 
     /// The profile; `boards` has that of the board with a core like it.
     pub fn profile(&self, cpu: &Cpu, boards: &[Profile]) -> Profile {
         let rates = self.solve(|_| true);
-        let (mut held, own) = self.errors(&rates, OTHERS, |_| true);
-        let tested = self.all.iter().filter(|m| !m.composed);
-        let spaces: BTreeSet<&str> = tested.map(|m| m.space.as_str()).collect();
-        let mut misses = Vec::new();
-        let mut more = Vec::new();
+        let others = self.tested(&rates, |_| true);
+        let rows = self.all.iter().zip(&self.fitted);
+        let fitted_rows: Vec<&Measured> = rows.filter(|r| *r.1).map(|r| r.0).collect();
+        let (regions, held) = help::judged(&fitted_rows, &others, OTHERS);
+        let spaces: BTreeSet<&str> = others.iter().map(|t| t.0.space.as_str()).collect();
         // FBNet's only dense 3x3 convolution is its stem, so nothing is to be learned from it about the cells
-        if spaces.len() > 1 {
-            let rates = self.solve(|m| m.space != "fbnet");
-            let (held, found) = self.errors(&rates, WITHOUT, |m| m.space == "fbnet");
-            more.push(held);
-            misses = found;
-        }
-        let alone = misses.is_empty();
-        let width = conformal_quantile(if alone { &own } else { &misses }, LEVEL);
-        let (fitted_rows, tested): (Vec<usize>, Vec<usize>) =
-            (0..self.all.len()).partition(|i| self.fitted[*i]);
-        let pair = |i: usize| {
-            let row = &self.all[i];
-            (row, (rates.cost(&self.works[i]), row.sample.latency_s))
+        let alone = spaces.len() == 1;
+        let mut more = Vec::new();
+        let judging = match alone {
+            true => others,
+            false => {
+                let rates = self.solve(|m| m.space != "fbnet");
+                let fbnet = self.tested(&rates, |m| m.space == "fbnet");
+                more.push(errors_of(&fbnet, WITHOUT));
+                fbnet
+            }
         };
-        let tested: Vec<_> = tested
-            .into_iter()
-            .map(pair)
-            .filter(|t| !t.0.composed)
-            .collect();
-        let fitted_rows: Vec<&Measured> = fitted_rows.iter().map(|i| &self.all[*i]).collect();
-        let (regions, (inside, wide)) = help::regions(&fitted_rows, &tested, &Law::PLAIN);
-        (held.coverage, held.width) = (Some(short(inside)), Some(short(wide)));
+        let misses: Vec<f64> = judging.iter().map(|t| miss(&t.1)).collect();
+        let width = conformal_quantile(&misses, LEVEL);
         let samples: Vec<Sample> = fitted_rows.iter().map(|m| m.sample.clone()).collect();
         let seen = seen(&samples, &Law::PLAIN);
         let mut fitted = Fitted::of(&samples, rates, seen, held, width);

@@ -1,12 +1,12 @@
 //! Lines of the table of figures for the HELP tables and for what profiles of phones and boards' GPUs say of themselves.
 
 use super::arm::Boards;
-use super::help::space_name;
+use super::help::{Measured, errors_of, space_name};
 use super::hosted::{adapted, half_width};
 use super::interval::cover;
 use super::report::Line;
 use super::sample::{Sample, draw};
-use super::torch_gpus::{GPUS, Gpus, errors_of};
+use super::torch_gpus::{GPUS, Gpus};
 use super::vulkan;
 use crate::base::stats::mean;
 use crate::device::{HeldOut, Profile};
@@ -82,7 +82,7 @@ const PAIRS: [(&str, &str); 3] = [
 /// Once-for-all networks on a GPU of which twenty were drawn, the others predicted.
 struct Drawn<'a> {
     /// (Predicted, measured) of a batch.
-    tested: Vec<(&'a Sample, (f64, f64))>,
+    tested: Vec<(&'a Measured, (f64, f64))>,
     /// Half width of the interval.
     half: f64,
 }
@@ -94,16 +94,16 @@ fn draws<'a>(gpus: &'a Gpus, (new, known): (&str, &str), batch: u32) -> Option<V
     let rates = gpus.without_gpu(gpu);
     let rows = gpus.measured[gpu].iter();
     let rows = rows.filter(|m| m.space == "ofa" && m.sample.batch == batch);
-    let samples: Vec<&Sample> = rows.map(|m| &m.sample).collect();
+    let rows: Vec<&Measured> = rows.collect();
     let one = |number: u64| {
-        let drawn = draw(samples.len(), SHOTS, "once-for-all shots", number);
-        let shots: Vec<&Sample> = drawn.iter().map(|i| samples[*i]).collect();
+        let drawn = draw(rows.len(), SHOTS, "once-for-all shots", number);
+        let shots: Vec<&Sample> = drawn.iter().map(|i| &rows[*i].sample).collect();
         let fitted = adapted(&rates[init], &shots);
-        let all = samples.iter().enumerate();
+        let all = rows.iter().enumerate();
         let tested = all.filter(|(i, _)| drawn.binary_search(i).is_err());
         Drawn {
             tested: tested
-                .map(|(_, s)| (*s, (fitted.predict(s), s.latency_s)))
+                .map(|(_, m)| (*m, (fitted.predict(&m.sample), m.sample.latency_s)))
                 .collect(),
             half: half_width(&rates[init], &shots),
         }
@@ -117,18 +117,22 @@ pub fn few_misses(gpus: &Gpus) -> Vec<(String, f64)> {
     for pair in PAIRS {
         for batch in [1, 64] {
             let tested = draws(gpus, pair, batch).into_iter().flatten();
-            found.extend(tested.flat_map(|d| d.tested).map(|(sample, pair_s)| {
-                let first = sample.kernels.first();
-                let side = first.map_or(0, |k| k.input.hw().0);
-                let sides = match side {
-                    ..160 => "to 156 px",
-                    160..192 => "160 to 188 px",
-                    _ => "192 px and up",
-                };
-                let gpu = pair.0.trim_end_matches("-torch");
-                let group = format!("{gpu} {batch}, {sides}");
-                (group, (pair_s.0 / pair_s.1).ln())
-            }));
+            found.extend(
+                tested
+                    .flat_map(|d| d.tested)
+                    .map(|(row, (predicted, measured))| {
+                        let first = row.sample.kernels.first();
+                        let side = first.map_or(0, |k| k.input.hw().0);
+                        let sides = match side {
+                            ..160 => "to 156 px",
+                            160..192 => "160 to 188 px",
+                            _ => "192 px up",
+                        };
+                        let gpu = pair.0.trim_end_matches("-torch");
+                        let group = format!("{gpu} {batch}, {sides}");
+                        (group, (predicted / measured).ln())
+                    }),
+            );
         }
     }
     found
@@ -144,11 +148,8 @@ fn few(gpus: &Gpus) -> Vec<Line> {
             };
             let (mut held, mut inside, mut wide) = (Vec::new(), Vec::new(), Vec::new());
             for drawn in &draws {
-                let tested = drawn.tested.iter();
-                let named: Vec<(&str, (f64, f64))> =
-                    tested.map(|(s, p)| (s.network.as_str(), *p)).collect();
-                held.push(errors_of(&named, ""));
-                let pairs: Vec<(f64, f64)> = named.iter().map(|p| p.1).collect();
+                held.push(errors_of(&drawn.tested, ""));
+                let pairs: Vec<(f64, f64)> = drawn.tested.iter().map(|t| t.1).collect();
                 let (share, width) = cover(&pairs, |_| drawn.half);
                 inside.push(share);
                 wide.push(width);

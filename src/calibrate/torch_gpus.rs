@@ -4,8 +4,8 @@
 //! batches, and all others are test rows; so is, in turn, each space as a whole.
 
 use super::error::CalibrateError;
-use super::fit::{Fitted, errors, seen, short};
-use super::help::{self, Measured, OFA_WIDTH, space_name};
+use super::fit::{Fitted, seen, short};
+use super::help::{self, Measured, OFA_WIDTH, errors_of, space_name};
 use super::hosted::{Belief, Frame, Hosted};
 use super::interval::{LEVEL, conformal_quantile, miss};
 use super::public::About;
@@ -137,13 +137,13 @@ impl Gpus {
         gpu: usize,
         rates: &Hosted,
         wanted: impl Fn(&Measured) -> bool,
-    ) -> Vec<(&str, (f64, f64))> {
+    ) -> Vec<(&Measured, (f64, f64))> {
         let rows = self.measured[gpu].iter().filter(|m| wanted(m));
         let pair = |m: &'_ Measured| {
             let n = f64::from(m.sample.batch.max(1));
             (rates.predict(&m.sample) / n, m.sample.latency_s / n)
         };
-        rows.map(|m| (m.sample.network.as_str(), pair(m))).collect()
+        rows.map(|m| (m, pair(m))).collect()
     }
 }
 
@@ -155,12 +155,6 @@ fn fit(measured: &[Vec<Measured>], keep: impl Fn(usize, &Measured) -> bool) -> V
     let samples: Vec<Vec<Sample>> = measured.iter().enumerate().map(of).collect();
     let samples: Vec<Vec<&Sample>> = samples.iter().map(|s| s.iter().collect()).collect();
     Frame::new(Hosted::likely()).fit(&samples, &Belief::MANY)
-}
-
-/// Errors of (network, (predicted, measured)).
-pub fn errors_of(pairs: &[(&str, (f64, f64))], method: &str) -> HeldOut {
-    let (networks, pairs): (Vec<&str>, Vec<(f64, f64)>) = pairs.iter().copied().unzip();
-    errors(&pairs, &networks, method)
 }
 
 /// What is held out for the first error figure, and for those of spaces.
@@ -180,13 +174,10 @@ impl Gpus {
         !self.fitted.contains(&row.sample.network)
     }
 
-    /// Errors on the networks that were not fitted, then on each space that was left out of all GPUs. The last value has the
-    /// log errors of the latter.
-    fn held_out(&self, gpu: usize) -> (Vec<HeldOut>, Vec<f64>) {
-        let others = self.pairs(gpu, &self.whole[gpu], |m| self.is_test(m));
-        let mut held = vec![errors_of(&others, OTHERS)];
+    /// Errors on each space that was left out of all GPUs, and its log errors.
+    fn spaces_left_out(&self, gpu: usize) -> (Vec<HeldOut>, Vec<f64>) {
         let spaces = self.spaces(gpu);
-        let mut misses = Vec::new();
+        let (mut held, mut misses) = (Vec::new(), Vec::new());
         for space in spaces.iter().filter(|_| spaces.len() > 1) {
             let Some(rates) = self.without.get(*space) else {
                 continue;
@@ -204,26 +195,24 @@ impl Gpus {
     /// The profile of a GPU. Kinds that no space has come from `source`.
     pub fn profile(&self, gpu: usize, source: &Profile) -> Profile {
         let about = &GPUS[gpu];
-        let (tested, fitted_rows): (Vec<&Measured>, Vec<&Measured>) =
-            self.measured[gpu].iter().partition(|m| self.is_test(m));
+        let rows = self.measured[gpu].iter();
+        let fitted_rows: Vec<&Measured> = rows.filter(|m| !self.is_test(m)).collect();
         let samples: Vec<Sample> = fitted_rows.iter().map(|m| m.sample.clone()).collect();
         let rates = &self.whole[gpu];
-        let (held_out, mut misses) = self.held_out(gpu);
+        let others = self.pairs(gpu, rates, |m| self.is_test(m));
+        let (regions, held) = help::judged(&fitted_rows, &others, OTHERS);
+        let (spaces_held, mut misses) = self.spaces_left_out(gpu);
         let spaces = self.spaces(gpu);
         let alone = misses.is_empty();
         if alone {
-            misses = (0..GPUS.len()).flat_map(|g| self.held_out(g).1).collect();
+            misses = (0..GPUS.len())
+                .flat_map(|g| self.spaces_left_out(g).1)
+                .collect();
         }
         let width = conformal_quantile(&misses, LEVEL);
-        let pair = |m: &'_ Measured| (rates.predict(&m.sample), m.sample.latency_s);
-        let tested: Vec<_> = tested.into_iter().map(|m| (m, pair(m))).collect();
-        let (regions, (inside, wide)) = help::regions(&fitted_rows, &tested, &Law::PLAIN);
         let seen = seen(&samples, &Law::PLAIN);
-        let mut held_out = held_out.into_iter();
-        let mut first = held_out.next().unwrap_or_else(|| errors_of(&[], OTHERS));
-        (first.coverage, first.width) = (Some(short(inside)), Some(short(wide)));
-        let mut fitted = Fitted::of(&samples, rates.device.clone(), seen, first, width);
-        fitted.held_out.extend(held_out);
+        let mut fitted = Fitted::of(&samples, rates.device.clone(), seen, held, width);
+        fitted.held_out.extend(spaces_held);
         let known = self.kinds_known();
         let mut kinds = fitted.kinds();
         let carried = fitted.carried(&known, "the other GPUs of the tables");
