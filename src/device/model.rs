@@ -425,7 +425,8 @@ impl DeviceModel {
         let known = self.known_half(kernels);
         let of_space = |r: &Region| r.half(kernels, batch, &self.law);
         let like = || self.profile.regions.iter().find_map(of_space);
-        let (low, high) = match known.is_none().then(like).flatten() {
+        let own = known.is_none() && uncovered.is_empty();
+        let (low, high) = match own.then(like).flatten() {
             // what was held out of a space had its transferred kinds too
             Some(half) => (total / half.exp(), total * half.exp()),
             None => band(total, known.unwrap_or(interval.latency_log)),

@@ -415,8 +415,8 @@ impl Profile {
             number("known.log_ratio", 10.0 - known.log_ratio.abs())?;
             half("known.half_log", known.half_log.unwrap_or(0.0))?;
         }
-        for half in self.regions.iter().flat_map(|r| r.half_log.values()) {
-            number("regions.half_log", *half)?;
+        for log in self.regions.iter().flat_map(|r| r.half_log.values()) {
+            half("regions.half_log", *log)?;
         }
         for (kind, rates) in &self.kernels {
             if self.energy_constant_j.is_some() && rates.energy_j.is_none() {
