@@ -12,162 +12,92 @@ use crate::measure::Item;
 use rand::RngExt;
 use serde_json::{Value, json};
 
-type Draw = fn(&mut Rng) -> Option<(&'static str, Value)>;
+/// How an operator of a class is drawn; `None` where it came out too large.
+enum Draw {
+    Conv(Shape),
+    /// One of these, alone on a map.
+    Elementwise(&'static [&'static str]),
+    /// One of these, of two maps.
+    Join(&'static [&'static str]),
+    Of(fn(&mut Rng) -> Option<Drawn>),
+}
+
+/// A document and its choices.
+type Drawn = (&'static str, Value);
+
+impl Draw {
+    fn draw(&self, rng: &mut Rng) -> Option<Drawn> {
+        match self {
+            Draw::Conv(shape) => conv(rng, *shape),
+            Draw::Elementwise(of) => elementwise(rng, of),
+            Draw::Join(of) => join(rng, of),
+            Draw::Of(draw) => draw(rng),
+        }
+    }
+}
 
 /// Places of [`CLASSES`]; those after them are of [`FURTHER`].
 const FIRST: usize = 240;
 
 /// Classes with their shares of the places after the first.
 const FURTHER: &[(&str, u32, Draw)] = &[
-    ("chain", 9, chain),
-    ("prelu_wide", 3, prelu_wide),
-    ("depthwise_dilated_s2", 1, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 3],
-                groups: Groups::All,
-                dilated: true,
-                stride: 2,
-            },
-        )
-    }),
-    ("depthwise_dilated_s1", 2, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 3],
-                groups: Groups::All,
-                dilated: true,
-                stride: 1,
-            },
-        )
-    }),
-    ("grouped_pointwise", 3, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [1, 1],
-                groups: Groups::Some,
-                ..PLAIN
-            },
-        )
-    }),
-    ("average", 2, average),
-    ("upsample", 1, upsample),
-    ("linear_wide", 1, linear_wide),
-    ("gate_further", 1, |r| join(r, &["gate"])),
-    ("join_further", 1, |r| join(r, &["add", "concat"])),
+    ("chain", 9, Draw::Of(chain)),
+    ("prelu_wide", 3, Draw::Of(prelu_wide)),
+    (
+        "depthwise_dilated_s2",
+        1,
+        Draw::Conv(kernel([3, 3]).depthwise().strided().dilated()),
+    ),
+    (
+        "depthwise_dilated_s1",
+        2,
+        Draw::Conv(kernel([3, 3]).depthwise().dilated()),
+    ),
+    ("grouped_pointwise", 3, Draw::Conv(kernel([1, 1]).grouped())),
+    ("average", 2, Draw::Of(average)),
+    ("upsample", 1, Draw::Of(upsample)),
+    ("linear_wide", 1, Draw::Of(linear_wide)),
+    ("gate_further", 1, Draw::Join(&["gate"])),
+    ("join_further", 1, Draw::Join(&["add", "concat"])),
 ];
 
 /// Classes with their shares.
 const CLASSES: &[(&str, u32, Draw)] = &[
-    ("pointwise", 9, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [1, 1],
-                ..PLAIN
-            },
-        )
-    }),
-    ("dense", 8, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 3],
-                ..PLAIN
-            },
-        )
-    }),
-    ("dense_s2", 2, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 3],
-                stride: 2,
-                ..PLAIN
-            },
-        )
-    }),
-    ("large", 2, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [5, 7],
-                ..PLAIN
-            },
-        )
-    }),
-    ("stem", 1, stem),
-    ("dilated", 2, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 3],
-                dilated: true,
-                ..PLAIN
-            },
-        )
-    }),
-    ("grouped", 5, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [1, 3],
-                groups: Groups::Some,
-                ..PLAIN
-            },
-        )
-    }),
-    ("depthwise", 6, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 5],
-                groups: Groups::All,
-                ..PLAIN
-            },
-        )
-    }),
-    ("depthwise_s2", 2, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 5],
-                groups: Groups::All,
-                stride: 2,
-                dilated: false,
-            },
-        )
-    }),
-    ("depthwise_dilated", 1, |r| {
-        conv(
-            r,
-            Shape {
-                kernel: [3, 3],
-                groups: Groups::All,
-                dilated: true,
-                stride: 1,
-            },
-        )
-    }),
-    ("linear", 2, linear),
-    ("pool", 3, pool),
-    ("act", 4, |r| {
-        elementwise(
-            r,
-            &[
-                "relu", "relu6", "prelu", "silu", "hswish", "sigmoid", "hsigmoid",
-            ],
-        )
-    }),
-    ("norm", 1, |r| elementwise(r, &["norm"])),
-    ("join", 3, |r| {
-        join(r, &["add", "add", "mul", "concat", "concat", "concat"])
-    }),
-    ("gate", 1, |r| join(r, &["gate"])),
-    ("layout", 2, layout),
+    ("pointwise", 9, Draw::Conv(kernel([1, 1]))),
+    ("dense", 8, Draw::Conv(kernel([3, 3]))),
+    ("dense_s2", 2, Draw::Conv(kernel([3, 3]).strided())),
+    ("large", 2, Draw::Conv(kernel([5, 7]))),
+    ("stem", 1, Draw::Of(stem)),
+    ("dilated", 2, Draw::Conv(kernel([3, 3]).dilated())),
+    ("grouped", 5, Draw::Conv(kernel([1, 3]).grouped())),
+    ("depthwise", 6, Draw::Conv(kernel([3, 5]).depthwise())),
+    (
+        "depthwise_s2",
+        2,
+        Draw::Conv(kernel([3, 5]).depthwise().strided()),
+    ),
+    (
+        "depthwise_dilated",
+        1,
+        Draw::Conv(kernel([3, 3]).depthwise().dilated()),
+    ),
+    ("linear", 2, Draw::Of(linear)),
+    ("pool", 3, Draw::Of(pool)),
+    (
+        "act",
+        4,
+        Draw::Elementwise(&[
+            "relu", "relu6", "prelu", "silu", "hswish", "sigmoid", "hsigmoid",
+        ]),
+    ),
+    ("norm", 1, Draw::Elementwise(&["norm"])),
+    (
+        "join",
+        3,
+        Draw::Join(&["add", "add", "mul", "concat", "concat", "concat"]),
+    ),
+    ("gate", 1, Draw::Join(&["gate"])),
+    ("layout", 2, Draw::Of(layout)),
 ];
 
 /// Multiply-accumulates that one run of an operator may have: a second on the slowest device is enough.
@@ -189,12 +119,37 @@ struct Shape {
     groups: Groups,
 }
 
-const PLAIN: Shape = Shape {
-    kernel: [1, 1],
-    stride: 1,
-    dilated: false,
-    groups: Groups::None,
-};
+/// Dense, of one of these sizes of kernel.
+const fn kernel(kernel: [u32; 2]) -> Shape {
+    Shape {
+        kernel,
+        stride: 1,
+        dilated: false,
+        groups: Groups::None,
+    }
+}
+
+impl Shape {
+    const fn strided(mut self) -> Self {
+        self.stride = 2;
+        self
+    }
+
+    const fn dilated(mut self) -> Self {
+        self.dilated = true;
+        self
+    }
+
+    const fn grouped(mut self) -> Self {
+        self.groups = Groups::Some;
+        self
+    }
+
+    const fn depthwise(mut self) -> Self {
+        self.groups = Groups::All;
+        self
+    }
+}
 
 /// `count` operators, classes in proportion to their shares.
 pub fn ops(folder: &str, count: usize, seed: u64) -> Vec<Item> {
@@ -220,7 +175,7 @@ fn places(folder: &str, classes: &[(&str, u32, Draw)], count: usize, seed: u64) 
         let mut rng = stream(seed, class, u64::from(given[at]));
         given[at] += 1;
         // a draw that is too large is drawn again
-        let drawn = (0..1000).find_map(|_| draw(&mut rng));
+        let drawn = (0..1000).find_map(|_| draw.draw(&mut rng));
         if let Some((file, choices)) = drawn {
             let name = format!("{class} {}", given[at]);
             items.push(item("ops", folder, file, class, name, choices));
@@ -259,7 +214,7 @@ fn side(rng: &mut Rng) -> u32 {
     }
 }
 
-fn conv(rng: &mut Rng, shape: Shape) -> Option<(&'static str, Value)> {
+fn conv(rng: &mut Rng, shape: Shape) -> Option<Drawn> {
     let size = side(rng);
     let kernel_size = pick(rng, &shape.kernel)?;
     let dilation = if shape.dilated {
@@ -289,14 +244,14 @@ fn conv(rng: &mut Rng, shape: Shape) -> Option<(&'static str, Value)> {
     })
 }
 
-fn stem(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn stem(rng: &mut Rng) -> Option<Drawn> {
     let choices = json!({"groups": 1, "in_width": 3, "out_width": width(rng, 16.0, 64.0),
         "size": pick(rng, &[96u32, 128, 160, 192, 224, 256])?, "kernel_size": pick(rng, &[3u32, 3, 7])?,
         "stride": 2, "dilation": 1});
     Some(("conv.json", choices))
 }
 
-fn linear(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn linear(rng: &mut Rng) -> Option<Drawn> {
     let out_features = match rng.random_range(0..2u32) {
         0 => 1000,
         _ => width(rng, 10.0, 2048.0),
@@ -315,7 +270,7 @@ fn map(rng: &mut Rng) -> Option<(u32, u32)> {
     (elems <= MAX_ELEMS).then_some((channels, size))
 }
 
-fn pool(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn pool(rng: &mut Rng) -> Option<Drawn> {
     let op = pick(
         rng,
         &[
@@ -331,7 +286,7 @@ fn pool(rng: &mut Rng) -> Option<(&'static str, Value)> {
     })
 }
 
-fn elementwise(rng: &mut Rng, of: &[&'static str]) -> Option<(&'static str, Value)> {
+fn elementwise(rng: &mut Rng, of: &[&'static str]) -> Option<Drawn> {
     let op = pick(rng, of)?;
     let (channels, size) = map(rng)?;
     Some((
@@ -340,7 +295,7 @@ fn elementwise(rng: &mut Rng, of: &[&'static str]) -> Option<(&'static str, Valu
     ))
 }
 
-fn join(rng: &mut Rng, of: &[&'static str]) -> Option<(&'static str, Value)> {
+fn join(rng: &mut Rng, of: &[&'static str]) -> Option<Drawn> {
     let op = pick(rng, of)?;
     let (channels, size) = map(rng)?;
     Some((
@@ -349,7 +304,7 @@ fn join(rng: &mut Rng, of: &[&'static str]) -> Option<(&'static str, Value)> {
     ))
 }
 
-fn layout(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn layout(rng: &mut Rng) -> Option<Drawn> {
     let op = pick(rng, &["shuffle", "shuffle", "shuffle", "upsample"])?;
     let groups = pick(rng, &[2u32, 2, 3, 4, 8])?;
     let (channels, size) = map(rng)?;
@@ -361,7 +316,7 @@ fn layout(rng: &mut Rng) -> Option<(&'static str, Value)> {
 }
 
 /// A map beyond what branch predictors learn by heart in a loop: in a network the signs are new each time.
-fn prelu_wide(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn prelu_wide(rng: &mut Rng) -> Option<Drawn> {
     let (channels, size) = map(rng)?;
     let elems = f64::from(channels) * f64::from(size * size);
     (elems >= 1.5e5).then(|| {
@@ -370,7 +325,7 @@ fn prelu_wide(rng: &mut Rng) -> Option<(&'static str, Value)> {
     })
 }
 
-fn average(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn average(rng: &mut Rng) -> Option<Drawn> {
     let op = pick(rng, &["avg3s2", "avg3s2", "avg3s1"])?;
     let (channels, size) = map(rng)?;
     (size >= 4).then(|| {
@@ -379,7 +334,7 @@ fn average(rng: &mut Rng) -> Option<(&'static str, Value)> {
     })
 }
 
-fn upsample(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn upsample(rng: &mut Rng) -> Option<Drawn> {
     let (groups, width) = (2, width(rng, 8.0, 256.0));
     let size = side(rng);
     let elems = f64::from(groups * width) * f64::from(4 * size * size);
@@ -390,13 +345,13 @@ fn upsample(rng: &mut Rng) -> Option<(&'static str, Value)> {
 }
 
 /// Weights that no cache holds.
-fn linear_wide(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn linear_wide(rng: &mut Rng) -> Option<Drawn> {
     let (from, to) = (width(rng, 2048.0, 16384.0), width(rng, 1024.0, 4096.0));
     let choices = json!({"in_features": from, "out_features": to});
     (f64::from(from) * f64::from(to) >= 8e6).then_some(("linear.json", choices))
 }
 
-fn chain(rng: &mut Rng) -> Option<(&'static str, Value)> {
+fn chain(rng: &mut Rng) -> Option<Drawn> {
     let op = pick(
         rng,
         &[
