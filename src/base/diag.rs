@@ -243,6 +243,23 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
         .map(|(_, k)| k)
 }
 
+/// The first three of some names, and how many more there are.
+///
+/// ```
+/// use blocksmith::base::diag::first_few;
+/// let names = ["a", "b", "c", "d", "e"].map(str::to_owned);
+/// assert_eq!(first_few(&names), "a, b, c and 2 more");
+/// assert_eq!(first_few(&names[..2]), "a, b");
+/// ```
+pub fn first_few(names: &[String]) -> String {
+    const NAMED: usize = 3;
+    let first = names.get(..NAMED).unwrap_or(names).join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 /// Edits (insert, delete, replace, swap of neighbours) between two words.
 fn edit_distance(a: &[char], b: &str) -> usize {
     let b: Vec<char> = b.chars().take(64).collect();

@@ -1,6 +1,7 @@
 //! What a person should look at before believing a profile of their own.
 
 use super::sample::Sample;
+use crate::base::diag::first_few;
 use crate::base::stats::median;
 use crate::device::{DeviceModel, Profile, Quantity, signature};
 use std::collections::BTreeMap;
@@ -78,16 +79,6 @@ pub fn doubts(profile: &Profile, samples: &[Sample], init: Option<&Profile>) -> 
     doubts
 }
 
-/// Names of the first few, and how many more there are.
-fn named(names: &[String]) -> String {
-    const NAMED: usize = 3;
-    let first = names.iter().take(NAMED).cloned().collect::<Vec<_>>();
-    match names.len().saturating_sub(NAMED) {
-        0 => first.join(", "),
-        more => format!("{} and {more} more", first.join(", ")),
-    }
-}
-
 /// Rows of one network at one batch whose times differ by more than runs of one setting do.
 fn contradictions(samples: &[Sample]) -> Option<String> {
     const SAME: f64 = 1.25;
@@ -109,7 +100,7 @@ fn contradictions(samples: &[Sample]) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!(
             "rows of the same network and batch disagree: {}; one profile is one setting, and all of them are fitted",
-            named(&names)
+            first_few(&names)
         )
     })
 }
@@ -134,7 +125,7 @@ fn batches(samples: &[Sample]) -> Option<String> {
     (!names.is_empty()).then(|| {
         format!(
             "more samples take less time: {}; latency_s is of the whole batch, in seconds",
-            named(&names)
+            first_few(&names)
         )
     })
 }
@@ -183,7 +174,7 @@ fn unlike(profile: &Profile, init: &Profile) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{batches, contradictions, named, one_for_all, unlike};
+    use super::{batches, contradictions, one_for_all, unlike};
     use crate::calibrate::few::own_sample;
     use crate::calibrate::sample::Sample;
     use crate::device::{BUILT_IN, DeviceModel, Profile};
@@ -222,8 +213,6 @@ mod tests {
             doubt.contains("net64 at batch 1, 3.0 times apart"),
             "{doubt}"
         );
-        let five: Vec<String> = (0..5).map(|i| i.to_string()).collect();
-        assert_eq!(named(&five), "0, 1, 2 and 2 more");
     }
 
     #[test]

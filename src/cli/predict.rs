@@ -6,6 +6,7 @@ use super::networks::Networks;
 use super::out::Out;
 use super::progress::bar;
 use crate::analysis::parquet;
+use crate::base::diag::first_few;
 use crate::base::table::{Column, Table};
 use anyhow::Context;
 use serde_json::json;
@@ -110,19 +111,14 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
 
 /// Which rows leave work out, the first few by name; `None` where there are none.
 fn uncovered_note(rows: &[String], device: &str) -> Option<String> {
-    const NAMED: usize = 3;
-    let named = rows.get(..NAMED.min(rows.len()))?.join(", ");
-    let more = match rows.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     let (count, have, their) = match rows.len() {
         0 => return None,
         1 => ("1 row".to_owned(), "has", "its"),
         n => (format!("{n} rows"), "have", "their"),
     };
     Some(format!(
-        "note: {count} {have} work that {device} does not cover, left out of {their} latency, which has no upper end for that (see uncovered_share): {named}{more}"
+        "note: {count} {have} work that {device} does not cover, left out of {their} latency, which has no upper end for that (see uncovered_share): {}",
+        first_few(rows)
     ))
 }
 

@@ -88,19 +88,21 @@ pub fn widths(before: &Network<'_>, after: &Network<'_>, transferred_log: f64) -
 mod tests {
     use super::*;
     use crate::device::DeviceModel;
-    use crate::ir::text;
+    use crate::ir::{Graph, text};
+
+    /// Two convolutions, and node 2 between them.
+    fn net(node: &str) -> Graph {
+        let text = format!(
+            "%0 input 64x56x56 : in\n%1 conv 64x56x56 (%0) k3 p1 : a\n%2 {node} : r\n%3 conv 64x56x56 (%2) k3 p1 : b\noutput %3\n"
+        );
+        text::parse(&text).unwrap()
+    }
 
     /// Two convolutions and a relu that runs by itself; what differs is told apart from what cancels.
     #[test]
     fn what_runs_in_both_networks_cancels() {
-        let net = |relu: &str| {
-            let text = format!(
-                "%0 input 64x56x56 : in\n%1 conv 64x56x56 (%0) k3 p1 : a\n{relu}%3 conv 64x56x56 (%2) k3 p1 : b\noutput %3\n"
-            );
-            text::parse(&text).unwrap()
-        };
-        let with = net("%2 relu 64x56x56 (%1) : r\n");
-        let without = net("%2 dropout 64x56x56 (%1) : r\n");
+        let with = net("relu 64x56x56 (%1)");
+        let without = net("dropout 64x56x56 (%1)");
         let model = DeviceModel::find("rtx3090-torch").unwrap();
         let [before, after] = [&with, &without].map(|g| Network::on(g, &model, 1).unwrap());
         assert_eq!(widths(&before, &before, 0.5), [[0.0; 2]; 2]);
@@ -118,14 +120,8 @@ mod tests {
     /// The Pi's cells have no shuffle: between a part of its predicted cost and a multiple of it is saved without one.
     #[test]
     fn transferred_rates_are_off_by_their_own_factor() {
-        let net = |node: &str| {
-            let text = format!(
-                "%0 input 64x56x56 : in\n%1 conv 64x56x56 (%0) k3 p1 : a\n{node}%3 conv 64x56x56 (%2) k3 p1 : b\noutput %3\n"
-            );
-            text::parse(&text).unwrap()
-        };
-        let with = net("%2 shuffle 64x56x56 (%1) g4 : s\n");
-        let without = net("%2 dropout 64x56x56 (%1) : s\n");
+        let with = net("shuffle 64x56x56 (%1) g4");
+        let without = net("dropout 64x56x56 (%1)");
         let model = DeviceModel::find("pi5-onnx").unwrap();
         let [before, after] = [&with, &without].map(|g| Network::on(g, &model, 1).unwrap());
         assert!(before.costs[1].transferred);

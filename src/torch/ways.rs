@@ -154,6 +154,16 @@ mod tests {
         Tensor::f_randn(size, (Kind::Float, Device::Cpu)).unwrap()
     }
 
+    /// Of an input like `x`.
+    fn site(op: Op, act: Option<Act>, x: &Tensor) -> Site {
+        Site {
+            op,
+            act,
+            size: x.size(),
+            kind: x.kind(),
+        }
+    }
+
     fn check(site: &Site, params: &[Tensor], x: &Tensor, want: &Tensor, ways: usize) {
         let found = site.ways(params);
         // the wheels of other processors lack some
@@ -185,8 +195,7 @@ mod tests {
                 conv.groups = [1, 4][i % 2];
                 conv.dilation = [1 + i as u32 % 3; 2];
                 conv.bias = i % 3 != 0;
-                let size = vec![2, 8, 19, 17];
-                let x = nhwc(&draw(&size)).unwrap();
+                let x = nhwc(&draw(&[2, 8, 19, 17])).unwrap();
                 let k = i64::from(kernel);
                 let mut params = vec![draw(&[12, 8 / i64::from(conv.groups), k, k])];
                 params.extend(conv.bias.then(|| draw(&[12])));
@@ -198,13 +207,7 @@ mod tests {
                     Some(act) => act_in_place(act, y.unwrap(), &[]).unwrap(),
                     None => y.unwrap(),
                 };
-                let site = Site {
-                    op: conv.into(),
-                    act,
-                    size,
-                    kind: Kind::Float,
-                };
-                check(&site, &params, &x, &want, 2);
+                check(&site(conv.into(), act, &x), &params, &x, &want, 2);
             }
         }
         for bias in [false, true] {
@@ -216,19 +219,7 @@ mod tests {
             }
             .into();
             let want = x.f_linear(&params[0], params.get(1)).unwrap();
-            let size = vec![3, 512];
-            check(
-                &Site {
-                    op,
-                    act: None,
-                    size,
-                    kind: Kind::Float,
-                },
-                &params,
-                &x,
-                &want,
-                1,
-            );
+            check(&site(op, None, &x), &params, &x, &want, 1);
         }
         let x = nhwc(&draw(&[2, 5, 9, 7])).unwrap();
         let op = GlobalPool {
@@ -236,19 +227,7 @@ mod tests {
         }
         .into();
         let want = x.mean_dim([2, 3].as_slice(), true, None);
-        let size = x.size();
-        check(
-            &Site {
-                op,
-                act: None,
-                size,
-                kind: Kind::Float,
-            },
-            &[],
-            &x,
-            &want,
-            1,
-        );
+        check(&site(op, None, &x), &[], &x, &want, 1);
     }
 
     /// Half precision has fewer ways, none of them wrong.
@@ -261,13 +240,7 @@ mod tests {
         let want =
             x.to_kind(Kind::Float)
                 .conv2d(&w.to_kind(Kind::Float), None::<Tensor>, 1, 0, 1, 1);
-        let site = Site {
-            op: conv.into(),
-            act: None,
-            size: x.size(),
-            kind: Kind::BFloat16,
-        };
-        for way in site.ways(&[w]) {
+        for way in site(conv.into(), None, &x).ways(&[w]) {
             let Ok(got) = way.run(&nhwc(&x).unwrap()) else {
                 continue;
             };

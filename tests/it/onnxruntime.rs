@@ -4,12 +4,11 @@
 use crate::onnx::ops::naive_weights;
 use crate::{naive, random};
 use blocksmith::emit::onnx::{Batch, Options, model};
-use blocksmith::ir::{Graph, Op, Shape};
+use blocksmith::ir::{Graph, Shape};
 use blocksmith::weights::{Weights, fold};
 use ort::environment::Environment;
 use ort::session::{Session, SessionInputValue};
 use ort::value::Tensor;
-use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 /// Outputs of one run, each as its numbers in order.
@@ -58,20 +57,15 @@ fn random_graphs_compute_what_the_loops_compute() {
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let (mut graphs, mut folds, mut worst) = (0, 0, 0.0f64);
     while graphs < 100 {
-        let numbers = random::tape().new_tree(&mut runner).unwrap().current();
-        let graph = random::graph(&numbers, numbers.len().is_multiple_of(2));
-        let shapes = graph.nodes().iter().filter_map(|node| match node.op {
-            Op::Input { shape, .. } => Some(shape),
-            _ => None,
-        });
-        let at = |c: usize, y: usize, x: usize| ((c * 5 + y * 3 + x) % 11) as f64 / 4.0 - 1.0;
-        let inputs: Vec<naive::Value> = shapes.map(|s| naive::Value::filled(s, at)).collect();
-        let values = naive::values(&graph, &inputs);
-        // chains of products leave what single precision can hold
-        let fits = |v: &naive::Value| v.data.iter().flatten().flatten().all(|x| x.abs() < 1e30);
-        if !values.iter().flatten().all(fits) {
+        let Some(random::Case {
+            graph,
+            inputs,
+            values,
+            ..
+        }) = random::case(&mut runner)
+        else {
             continue;
-        }
+        };
         graphs += 1;
         let weights = naive_weights(&graph);
         let folded = fold(&graph);

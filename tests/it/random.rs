@@ -1,8 +1,11 @@
 //! Random small graphs, drawn from a tape of numbers so that failures shrink.
 
+use crate::naive;
 use blocksmith::ir::ops::*;
 use blocksmith::ir::{Graph, GraphBuilder, Op, Shape, ValueId};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 /// Numbers to decide by; zeros once it has run out.
 pub struct Tape<'a>(std::slice::Iter<'a, u32>);
@@ -164,4 +167,29 @@ pub fn graph(numbers: &[u32], named: bool) -> Graph {
 
 pub fn tape() -> impl Strategy<Value = Vec<u32>> {
     prop::collection::vec(0u32..5040, 40..260)
+}
+
+/// A graph, what goes in, and every value that plain loops make of it.
+pub struct Case {
+    pub numbers: Vec<u32>,
+    pub graph: Graph,
+    pub inputs: Vec<naive::Value>,
+    pub values: Vec<Option<naive::Value>>,
+}
+
+/// The next graph; `None` where chains of products leave what single precision can hold.
+pub fn case(runner: &mut TestRunner) -> Option<Case> {
+    let numbers = tape().new_tree(runner).unwrap().current();
+    let graph = graph(&numbers, numbers.len().is_multiple_of(2));
+    let at = |c: usize, y: usize, x: usize| ((c * 5 + y * 3 + x) % 11) as f64 / 4.0 - 1.0;
+    let shapes = graph.input_shapes().into_iter();
+    let inputs: Vec<naive::Value> = shapes.map(|s| naive::Value::filled(s, at)).collect();
+    let values = naive::values(&graph, &inputs);
+    let fits = |v: &naive::Value| v.data.iter().flatten().flatten().all(|x| x.abs() < 1e30);
+    values.iter().flatten().all(fits).then_some(Case {
+        numbers,
+        graph,
+        inputs,
+        values,
+    })
 }

@@ -60,9 +60,9 @@ pub fn parse_spin(text: &str) -> std::result::Result<Spin, String> {
 /// The turns of a run. What the first start of this program settled holds after the second, what a journal says holds for
 /// the run that goes on with it; else OpenMP's own number where there is a processor for each thread beside what else runs.
 pub fn turns(args: &Args, sensors: &Sensors, journal: &Path) -> Option<u64> {
-    let Spin::Auto = args.spin else {
-        return args.spin.fixed();
-    };
+    if let Spin::Turns(turns) = args.spin {
+        return turns;
+    }
     let settled = std::env::var(MARK).ok();
     let told = || args.resume.then(|| told_by(journal)).flatten();
     let earlier = settled.or_else(told).and_then(|t| parse_spin(&t).ok());
@@ -93,15 +93,6 @@ fn told_by(journal: &Path) -> Option<String> {
 /// The word for it in rows.
 pub fn word(turns: Option<u64>) -> String {
     turns.map_or("default".to_owned(), |turns| turns.to_string())
-}
-
-impl Spin {
-    fn fixed(self) -> Option<u64> {
-        match self {
-            Spin::Auto => Some(SPARING),
-            Spin::Turns(turns) => turns,
-        }
-    }
 }
 
 /// Processors of `0,2-3`.
