@@ -4,7 +4,7 @@
 //! program's ops are understood; what no kind of kernel describes is called `other`.
 //!
 //! Invariant: no cell is guessed, and what two cells say of one thing agrees. Where work, or the shape of a convolution, is
-//! missing or cannot be, the table is refused.
+//! missing or cannot be, the network is refused, and with it the table where all of it is asked for.
 
 mod names;
 
@@ -21,6 +21,12 @@ use std::sync::Arc;
 /// Counts from here on are refused: batches of such would not fit what they are added up in.
 const TOO_MANY: u64 = 100_000_000_000_000;
 
+/// Networks of operator tables by name.
+pub type Kernels = BTreeMap<String, Arc<[Kernel]>>;
+
+/// What is wrong with networks of an operator table, by name.
+pub type Faults = BTreeMap<String, TableError>;
+
 /// Networks of an operator table by name; where the table has `img_size`, by `name@size`.
 ///
 /// Needs columns `network` (or `model`), `op`, `macs`, `weights` (or `w`), `cin, hin, win, cout, hout, wout, in_elems,
@@ -30,10 +36,32 @@ const TOO_MANY: u64 = 100_000_000_000_000;
 ///
 /// # Errors
 /// Where a column is not there or holds another type; where a cell is missing, cannot be, or names no operator.
-pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, CalibrateError> {
+pub fn networks(table: &Table) -> Result<Kernels, CalibrateError> {
+    read(table, &mut |_, fault| Err(fault))
+}
+
+/// As [`networks`], but what is wrong with the operators of one network is told of that network alone: those that can be used,
+/// and the first fault of each that cannot.
+///
+/// # Errors
+/// Where a column is not there or holds another type, or a row does not say which network it is of.
+pub fn sound_networks(table: &Table) -> Result<(Kernels, Faults), CalibrateError> {
+    let mut faults = Faults::new();
+    let sound = read(table, &mut |name, fault| {
+        faults.insert(name.to_owned(), fault);
+        Ok(())
+    })?;
+    Ok((sound, faults))
+}
+
+/// Networks by name. A network that cannot be used goes to `faulty` with its first fault, and is left out where that lets it.
+fn read(
+    table: &Table,
+    faulty: &mut dyn FnMut(&str, TableError) -> Result<(), TableError>,
+) -> Result<Kernels, CalibrateError> {
     let known = Operators::new();
     let names = table.all_texts(either(table, "network", "model"))?;
-    let ops = table.all_texts("op")?;
+    let ops = table.texts("op")?;
     let sizes = match table.get("img_size") {
         Some(_) => Some(Numbers::of(table, "img_size")?),
         None => None,
@@ -68,31 +96,50 @@ pub fn networks(table: &Table) -> Result<BTreeMap<String, Arc<[Kernel]>>, Calibr
         read: numbers("in_elems", "in_elems")?,
         written: numbers("out_elems", "out_elems")?,
     };
-    let mut networks: BTreeMap<String, Vec<Kernel>> = BTreeMap::new();
-    for (row, (&name, &op)) in names.iter().zip(&ops).enumerate() {
-        let name = match &sizes {
+    // nothing of those that cannot be used
+    let mut networks: BTreeMap<String, Option<Vec<Kernel>>> = BTreeMap::new();
+    for (row, (&name, op)) in names.iter().zip(ops).enumerate() {
+        let full = match &sizes {
             Some(sizes) => Cow::Owned(format!("{name}@{}", sizes.at(row)?)),
             None => Cow::Borrowed(name),
         };
-        let pool = pools.and_then(|p| p.get(row)).and_then(Option::as_deref);
-        let taken = known.taken(op).ok_or_else(|| unknown(table, row, op))?;
-        if !networks.contains_key(name.as_ref()) {
-            networks.insert(name.clone().into_owned(), Vec::new());
+        if !networks.contains_key(full.as_ref()) {
+            networks.insert(full.clone().into_owned(), Some(Vec::new()));
         }
-        if let (Some(mut kernel), Some(network)) = (
-            columns.kernel(row, taken, pool)?,
-            networks.get_mut(name.as_ref()),
-        ) {
-            let next = names.get(row + 1).zip(ops.get(row + 1));
-            let conv =
-                next.is_some_and(|(n, op)| *n == names[row] && known.taken(op) == Some(As::Conv));
-            if kernel.kind == KernelKind::Norm && conv {
+        let Some(network) = networks.get_mut(full.as_ref()) else {
+            continue;
+        };
+        let Some(kernels) = network else {
+            continue;
+        };
+        let next = names.get(row + 1).zip(ops.get(row + 1));
+        let next = next.filter(|(n, _)| **n == name);
+        let next = next.and_then(|(_, op)| known.taken(op.as_deref()?));
+        let pool = pools.and_then(|p| p.get(row)).and_then(Option::as_deref);
+        let taken = match op {
+            Some(op) => known.taken(op).ok_or_else(|| unknown(table, row, op)),
+            None => Err(table.wrong("op", row, "nothing", "the name of an operator")),
+        };
+        let kernel = taken.and_then(|taken| {
+            let Some(mut kernel) = columns.kernel(row, taken, pool)? else {
+                return Ok(None);
+            };
+            if kernel.kind == KernelKind::Norm && next == Some(As::Conv) {
                 columns.norm_of_weights(&mut kernel, row + 1)?;
             }
-            network.push(kernel);
+            Ok(Some(kernel))
+        });
+        match kernel {
+            Ok(kernel) => kernels.extend(kernel),
+            Err(fault) => {
+                faulty(&full, fault)?;
+                *network = None;
+            }
         }
     }
-    let shared = networks.into_iter().map(|(name, k)| (name, Arc::from(k)));
+    let shared = networks
+        .into_iter()
+        .filter_map(|(name, kernels)| Some((name, Arc::from(kernels?))));
     Ok(shared.collect())
 }
 

@@ -3,7 +3,7 @@
 use super::devices;
 use super::failure::{Exit, Failure, Result};
 use super::files::device;
-use super::networks::{Networks, input};
+use super::networks::{Broken, Networks, input};
 use super::out::Out;
 use crate::analysis::parquet;
 use crate::base::file::write_atomically;
@@ -439,7 +439,7 @@ fn read_rows(
         column.transpose().map_err(input)
     };
     let (suites, families) = (texts("suite")?, texts("family")?);
-    let mut networks = Networks::open(table, ops, rules, 1)?;
+    let mut networks = Networks::open(table, ops, Broken::Refused, rules, 1)?;
     if let Some(doubt) = networks.doubt() {
         out.note(&format!("note: {doubt}"));
     }

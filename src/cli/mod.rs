@@ -12,6 +12,8 @@ mod documents;
 mod draws;
 mod export;
 mod failure;
+#[cfg(feature = "analysis")]
+mod faults;
 mod files;
 #[cfg(any(feature = "torch", feature = "onnxruntime"))]
 mod measure;

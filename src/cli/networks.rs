@@ -2,21 +2,23 @@
 
 use super::documents::Documents;
 use super::failure::{Failure, Result};
+use super::faults::Fault;
 use super::files::Loaded;
 use crate::analysis::parquet;
 use crate::base::diag::nearest;
-use crate::base::table::Table;
+use crate::base::table::{Table, TableError};
 use crate::blocks::Names;
 use crate::calibrate::ops;
 use crate::fuse::{FuseRules, Kernel, fuse};
 use anyhow::anyhow;
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 type Texts<'a> = &'a [Option<String>];
-type Operators = BTreeMap<String, Arc<[Kernel]>>;
+/// What each network of the operator tables is, or what is wrong with it.
+type Operators = BTreeMap<String, std::result::Result<Arc<[Kernel]>, TableError>>;
 
 /// The networks of a table's rows.
 pub struct Networks<'a> {
@@ -26,6 +28,17 @@ pub struct Networks<'a> {
     batch: u32,
     rules: &'a FuseRules,
     documents: Documents,
+    /// Documents that are none, by column and file: none is read twice.
+    faulty: HashMap<(&'static str, String), Fault>,
+}
+
+/// What becomes of networks in operator tables that something is wrong with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Broken {
+    /// The first is an error.
+    Refused,
+    /// Rows that name them have a fault.
+    Kept,
 }
 
 enum Naming<'a> {
@@ -62,6 +75,7 @@ impl<'a> Networks<'a> {
     pub fn open(
         table: &'a Table,
         ops_tables: &[PathBuf],
+        broken: Broken,
         rules: &'a FuseRules,
         batch: u32,
     ) -> Result<Self> {
@@ -102,7 +116,13 @@ impl<'a> Networks<'a> {
             for path in ops_tables {
                 let table = parquet::read(path)?;
                 strange.extend(ops::strange(&table).map_err(input)?);
-                for (name, list) in ops::networks(&table).map_err(input)? {
+                let (sound, faults) = match broken {
+                    Broken::Refused => (ops::networks(&table).map_err(input)?, BTreeMap::new()),
+                    Broken::Kept => ops::sound_networks(&table).map_err(input)?,
+                };
+                let sound = sound.into_iter().map(|(name, list)| (name, Ok(list)));
+                let faults = faults.into_iter().map(|(name, fault)| (name, Err(fault)));
+                for (name, list) in sound.chain(faults) {
                     if kernels.contains_key(&name) {
                         let path = path.display();
                         return Err(input(anyhow!(
@@ -127,15 +147,17 @@ impl<'a> Networks<'a> {
             batch,
             rules,
             documents: Documents::default(),
+            faulty: HashMap::new(),
         })
     }
 
-    /// All networks of the operator tables, also those that no row names.
+    /// All sound networks of the operator tables, also those that no row names.
     pub fn all(&self) -> Vec<(String, Arc<[Kernel]>)> {
         match &self.naming {
             Naming::Ops { kernels, .. } => {
                 let all = kernels.iter();
-                all.map(|(n, k)| (n.clone(), Arc::clone(k))).collect()
+                all.filter_map(|(n, k)| Some((n.clone(), Arc::clone(k.as_ref().ok()?))))
+                    .collect()
             }
             Naming::Files { .. } => Vec::new(),
         }
@@ -152,20 +174,38 @@ impl<'a> Networks<'a> {
 
     /// The network of one row.
     pub fn get(&mut self, row: usize) -> Result<Network> {
-        let table = self.table;
-        let wrong = |column: &str, got: &str, expected: &str| {
-            input(table.wrong(column, row, got, expected))
-        };
-        let empty = |column: &str| wrong(column, "nothing", "the name of a network");
+        let found = self.look_up(row);
+        found.map_err(|fault| fault.failure(self.table, row))
+    }
+
+    /// What one row calls its network; empty where it calls it nothing.
+    pub fn name(&self, row: usize) -> String {
+        match &self.naming {
+            Naming::Ops { names, .. } => cell(names, row).unwrap_or_default().to_owned(),
+            Naming::Files { arch, space } => match (arch.and_then(|a| cell(a, row)), *space) {
+                (Some(file), _) => file.to_owned(),
+                (None, Some((files, choices))) => {
+                    let file = cell(files, row).unwrap_or_default();
+                    let choices = cell(choices, row);
+                    choices.map_or_else(|| file.to_owned(), |c| format!("{file} {c}"))
+                }
+                (None, None) => String::new(),
+            },
+        }
+    }
+
+    /// The network of one row, or what is wrong with it.
+    pub fn look_up(&mut self, row: usize) -> std::result::Result<Network, Fault> {
+        let empty = |column| Fault::cell(column, "nothing", "the name of a network");
         let batch = match self.batches.as_ref().and_then(|b| b.get(row).copied()) {
             None | Some(None) => self.batch,
             Some(Some(b)) => {
                 let sound = u32::try_from(b).ok().filter(|b| (1..=65536).contains(b));
-                sound.ok_or_else(|| wrong("batch", &b.to_string(), "1 to 65536"))?
+                sound.ok_or_else(|| Fault::cell("batch", b.to_string(), "1 to 65536"))?
             }
         };
-        let cell = |texts: Texts<'a>| texts.get(row).and_then(|t| t.as_deref());
-        let (file, choices) = match &self.naming {
+        let name = self.name(row);
+        let (column, file, choices) = match &self.naming {
             Naming::Ops {
                 column,
                 names,
@@ -173,45 +213,47 @@ impl<'a> Networks<'a> {
                 kernels,
                 ..
             } => {
-                let name = cell(names).ok_or_else(|| empty(column))?;
+                let name = cell(names, row).ok_or_else(|| empty(column))?;
                 let size = sizes.as_ref().and_then(|s| s.get(row).copied().flatten());
-                let kernels = named(kernels, name, size)
-                    .map_err(|expected| wrong(column, &format!("\"{name}\""), &expected))?;
+                let kernels = named(kernels, column, name, size)?;
                 return Ok(Network {
                     name: name.to_owned(),
                     kernels: Arc::clone(kernels),
                     batch,
                 });
             }
-            Naming::Files { arch, space } => match (arch.and_then(cell), *space) {
-                (Some(file), _) => (file, None),
+            Naming::Files { arch, space } => match (arch.and_then(|a| cell(a, row)), *space) {
+                (Some(file), _) => ("arch", file, None),
                 (None, Some((files, choices))) => {
-                    (cell(files).ok_or_else(|| empty("space"))?, cell(choices))
+                    let file = cell(files, row).ok_or_else(|| empty("space"))?;
+                    ("space", file, cell(choices, row))
                 }
                 (None, None) => return Err(empty("arch")),
             },
         };
-        let column = match &self.naming {
-            Naming::Files { arch, .. } if arch.and_then(cell).is_some() => "arch",
-            _ => "space",
-        };
-        let unread = |error| match error {
-            // a file that cannot be read is one that the table should not name
-            Failure::Other(why) => {
-                let expected = format!("the path of a document ({why:#})");
-                wrong(column, file, &expected)
+        let key = (column, file.to_owned());
+        if let Some(fault) = self.faulty.get(&key) {
+            return Err(fault.clone());
+        }
+        let Loaded { space, program, .. } = match self.documents.get(file) {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                let fault = Fault::document(column, file, failure);
+                self.faulty.insert(key, fault.clone());
+                return Err(fault);
             }
-            other => other,
         };
-        let Loaded { space, program, .. } = self.documents.get(file).map_err(unread)?;
-        let invalid = |d| Failure::invalid(&format!("{file}, row {row} of {}", table.name()), d);
+        let invalid = |problems| Fault::Document {
+            file: file.to_owned(),
+            choices: true,
+            problems,
+        };
         let json = serde_json::from_str(choices.unwrap_or("{}")).map_err(|e| {
-            let expected = format!("a JSON object of decisions ({e})");
-            wrong("choices", choices.unwrap_or_default(), &expected)
+            let got = choices.unwrap_or_default();
+            Fault::cell("choices", got, "a JSON object of decisions").because(e.to_string())
         })?;
         let assignment = space.assignment_from_json(&json).map_err(invalid)?;
         let graph = program.lower(&assignment, Names::Off).map_err(invalid)?;
-        let name = choices.map_or_else(|| file.to_owned(), |c| format!("{file} {c}"));
         Ok(Network {
             name,
             kernels: fuse(&graph, self.rules).list.into(),
@@ -220,40 +262,54 @@ impl<'a> Networks<'a> {
     }
 }
 
-/// The kernels of a network that a row calls by name, and by size where it gives one; else what would have been right.
+fn cell<'a>(texts: Texts<'a>, row: usize) -> Option<&'a str> {
+    texts.get(row).and_then(|text| text.as_deref())
+}
+
+/// The kernels of a network that a row calls by name, and by size where it gives one.
 fn named<'k>(
-    kernels: &'k Operators,
+    operators: &'k Operators,
+    column: &'static str,
     name: &str,
     size: Option<i64>,
-) -> std::result::Result<&'k Arc<[Kernel]>, String> {
-    let exact = size.and_then(|s| kernels.get(&format!("{name}@{s}")));
-    if let Some(found) = exact.or_else(|| kernels.get(name)) {
-        return Ok(found);
+) -> std::result::Result<&'k Arc<[Kernel]>, Fault> {
+    let wrong = |expected: String| Fault::cell(column, format!("\"{name}\""), expected);
+    let sound = |(key, kernels): (&str, &'k std::result::Result<_, TableError>)| {
+        kernels.as_ref().map_err(|error| Fault::Operators {
+            network: key.to_owned(),
+            error: Box::new(error.clone()),
+        })
+    };
+    let exact = size.map(|s| format!("{name}@{s}"));
+    for key in exact.iter().map(String::as_str).chain([name]) {
+        if let Some(found) = operators.get(key) {
+            return sound((key, found));
+        }
     }
     let start = format!("{name}@");
-    let sized: Vec<_> = kernels
+    let sized: Vec<_> = operators
         .range(start.clone()..)
-        .map_while(|(key, list)| Some((key.strip_prefix(&start)?, list)))
+        .map_while(|(key, list)| Some((key.strip_prefix(&start)?, key.as_str(), list)))
         .collect();
     match (sized.as_slice(), size) {
         ([], _) => {
-            let known = kernels.keys().map(|k| k.split('@').next().unwrap_or(k));
+            let known = operators.keys().map(|k| k.split('@').next().unwrap_or(k));
             let hint = nearest(name, known);
-            let hint = hint.map_or(String::new(), |near| format!(" (did you mean \"{near}\"?)"));
-            Err(format!("a network of the operator tables{hint}"))
+            let hint = hint.map_or(String::new(), |near| format!("did you mean \"{near}\"?"));
+            Err(wrong("a network of the operator tables".to_owned()).because(hint))
         }
-        ([(_, only)], None) => Ok(only),
+        ([(_, key, only)], None) => sound((key, only)),
         (all, asked) => {
-            let sizes: Vec<_> = all.iter().map(|(size, _)| *size).collect();
+            let sizes: Vec<_> = all.iter().map(|(size, ..)| *size).collect();
             let sizes = sizes.join(", ");
-            Err(match asked {
+            Err(wrong(match asked {
                 Some(asked) => {
                     format!(
                         "with an img_size of {sizes}, which the operator tables have, not {asked}"
                     )
                 }
                 None => format!("a column img_size beside it: the operator tables have {sizes}"),
-            })
+            }))
         }
     }
 }

@@ -5,6 +5,8 @@ mod batches;
 mod check;
 mod evaluator;
 mod export;
+#[cfg(feature = "analysis")]
+mod faults;
 mod forks;
 #[cfg(all(feature = "torch", feature = "analysis"))]
 mod measure;

@@ -344,6 +344,95 @@ fn what_is_wrong_is_told_with_row_and_column() {
     );
 }
 
+/// Three networks that share their rows but for one cell each.
+#[test]
+fn what_is_wrong_with_one_network_leaves_the_others() {
+    let whole = ops::networks(&table(as_it_is, &names())).unwrap();
+    let three = |change: &dyn Fn(usize, &str, i64) -> Option<i64>, op: Option<&str>| {
+        let mut all = Table::new("ops.parquet");
+        let cells = |part: usize| {
+            let mut one = table(|row, name, x| change(5 * part + row, name, x), &names());
+            if part == 1 {
+                let mut ops = names().map(|n| Some(n.to_owned()));
+                ops[2] = op.map(str::to_owned);
+                let kept: Vec<_> = one
+                    .columns()
+                    .map(|(n, c)| (n.to_owned(), c.clone()))
+                    .collect();
+                one = Table::new("ops.parquet");
+                for (name, cells) in kept {
+                    let cells = if name == "op" {
+                        ops.to_vec().into()
+                    } else {
+                        cells
+                    };
+                    one.push(name, cells).unwrap();
+                }
+            }
+            one
+        };
+        let parts = cells(0).appended(&cells(1)).unwrap();
+        let parts = parts.appended(&cells(2)).unwrap();
+        for (name, column) in parts.columns() {
+            let called = ["a", "b", "c"]
+                .iter()
+                .flat_map(|n| vec![(*n).to_owned(); 5]);
+            match name {
+                "network" => all.push(name, called.collect::<Vec<_>>()).unwrap(),
+                _ => all.push(name, column.clone()).unwrap(),
+            }
+        }
+        all
+    };
+    let sound = |_: usize, _: &str, x: i64| Some(x);
+    let relu = Some("hardtanh_");
+    let all = three(&sound, relu);
+    let (kernels, faults) = ops::sound_networks(&all).unwrap();
+    assert!(faults.is_empty());
+    assert_eq!(kernels, ops::networks(&all).unwrap());
+    assert_eq!(kernels.keys().collect::<Vec<_>>(), ["a", "b", "c"]);
+    // an operator that is none, one that is not named, a count that cannot be; the second slip of one network is not told
+    let slip = |row: usize, name: &str, x: i64| match (row, name) {
+        (9, "macs") => Some(81),
+        (10, "cin") => None,
+        _ => Some(x),
+    };
+    let start = "table ops.parquet, column";
+    let count = format!(
+        "{start} \"macs\": row 9 holds 81, expected as many multiply-adds for each of the 10 elements written, of \
+         the 8 read at the most"
+    );
+    let missing = format!("{start} \"cin\": row 10 holds nothing, expected a number");
+    for (op, of_b) in [
+        (relu, count.as_str()),
+        (
+            None,
+            "table ops.parquet, column \"op\": row 7 holds nothing, expected the name of an operator",
+        ),
+        (
+            Some("hartanh_"),
+            "table ops.parquet, column \"op\": row 7 holds \"hartanh_\", expected an operator of ATen, of ncnn or of \
+             `blocksmith blocks`, or \"other\" (did you mean \"hardtanh_\"?)",
+        ),
+    ] {
+        let all = three(&slip, op);
+        let (kernels, faults) = ops::sound_networks(&all).unwrap();
+        assert_eq!(kernels.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(kernels["a"], whole["tiny"]);
+        let faults: Vec<_> = faults.iter().map(|(n, e)| (&**n, e.to_string())).collect();
+        assert_eq!(faults, [("b", of_b.to_owned()), ("c", missing.clone())]);
+        // all or nothing: the first row that is wrong
+        assert_eq!(told(&all), of_b);
+    }
+    // a row that does not say of which network it is may be of any
+    let mut sized = three(&slip, relu);
+    let sizes: Vec<_> = (0..15).map(|row| (row != 14).then_some(224i64)).collect();
+    sized.push("img_size", sizes).unwrap();
+    let error = ops::sound_networks(&sized).unwrap_err().to_string();
+    let place = format!("{start} \"img_size\": row 14 holds nothing, expected a number");
+    assert_eq!(error, place);
+}
+
 #[test]
 fn every_op_of_the_program_is_an_operator() {
     use blocksmith::blocks::list;

@@ -7,7 +7,7 @@ use blocksmith::base::table::{Column, Table};
 use std::path::Path;
 
 /// Convolution, norm and relu at 1, 2, .. times 16 channels, as a tracer would write them.
-fn operators(count: i64) -> Table {
+pub fn operators(count: i64) -> Table {
     let columns = NUMBERS;
     let (mut names, mut ops) = (Vec::new(), Vec::new());
     let mut cells: Vec<Vec<Option<i64>>> = vec![Vec::new(); columns.len()];
@@ -146,7 +146,7 @@ fn what_is_wrong_with_a_table_ends_with_3_and_says_where() {
     let (table, ops, out) = (path("t.parquet"), path("ops.parquet"), path("out.parquet"));
     let told = |arguments: &[&str]| {
         let base = ["predict", &table, "--device", "pi5-ncnn", "--out", &out];
-        let (code, _, stderr) = run(&[&base, arguments].concat());
+        let (code, _, stderr) = run(&[&base[..], &["--strict"], arguments].concat());
         assert_eq!(code, 3, "{stderr}");
         assert_eq!(stderr.lines().count(), 1, "{stderr}");
         stderr

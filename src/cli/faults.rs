@@ -1,0 +1,360 @@
+//! Why rows of a table have no network: in full for each row, and counted by cause for all of them.
+
+use super::failure::Failure;
+use crate::base::diag::{Diagnostic, Diagnostics, Severity, first_few};
+use crate::base::table::{Table, TableError, TableErrorKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a row has no network.
+#[derive(Clone, Debug)]
+pub enum Fault {
+    /// A cell that names none.
+    Cell {
+        /// Its column.
+        column: &'static str,
+        /// What it holds.
+        got: String,
+        /// What it may.
+        expected: String,
+        /// What more there is to say of it; may be empty.
+        why: String,
+        /// That of `why` which other cells have in common with this one; may be empty.
+        kind: String,
+    },
+    /// A document that is none, or choices that its space does not have.
+    Document {
+        /// Its file.
+        file: String,
+        /// True where it is the choices.
+        choices: bool,
+        /// What is wrong.
+        problems: Diagnostics,
+    },
+    /// Operators that are none.
+    Operators {
+        /// Their network.
+        network: String,
+        /// The first of them.
+        error: Box<TableError>,
+    },
+}
+
+impl Fault {
+    /// A cell that holds something else than it may.
+    pub fn cell(column: &'static str, got: impl Into<String>, expected: impl Into<String>) -> Self {
+        Fault::Cell {
+            column,
+            got: got.into(),
+            expected: expected.into(),
+            why: String::new(),
+            kind: String::new(),
+        }
+    }
+
+    /// The same with more to say.
+    #[must_use]
+    pub fn because(mut self, more: impl Into<String>) -> Self {
+        if let Fault::Cell { why, .. } = &mut self {
+            *why = more.into();
+        }
+        self
+    }
+
+    /// A document that was not read or not understood.
+    pub fn document(column: &'static str, file: &str, failure: Failure) -> Self {
+        let cause = match failure {
+            Failure::Invalid(files) => {
+                let problems = files.into_iter().flat_map(|(_, problems)| problems);
+                let mut all = Diagnostics::new();
+                problems.for_each(|p| all.push(p));
+                return Fault::Document {
+                    file: file.to_owned(),
+                    choices: false,
+                    problems: all,
+                };
+            }
+            Failure::Other(ref why) => why.root_cause().to_string(),
+            _ => String::new(),
+        };
+        // a file that cannot be read is one that the table should not name
+        Fault::Cell {
+            column,
+            got: file.to_owned(),
+            expected: "the path of a document".to_owned(),
+            why: failure.message(),
+            kind: cause,
+        }
+    }
+
+    /// The fault as the end of a command.
+    pub fn failure(self, table: &Table, row: usize) -> Failure {
+        match self {
+            Fault::Cell {
+                column,
+                got,
+                expected,
+                why,
+                ..
+            } => {
+                let expected = expected + &bracketed(&why);
+                Failure::Input(table.wrong(column, row, &got, &expected).into())
+            }
+            Fault::Document {
+                file,
+                choices: true,
+                problems,
+            } => Failure::invalid(&format!("{file}, row {row} of {}", table.name()), problems),
+            Fault::Document { file, problems, .. } => Failure::invalid(&file, problems),
+            Fault::Operators { error, .. } => Failure::Input((*error).into()),
+        }
+    }
+
+    /// What is wrong, in one line that needs nothing beside it.
+    pub fn reason(&self) -> String {
+        one_line(&match self {
+            Fault::Cell {
+                column,
+                got,
+                expected,
+                why,
+                ..
+            } => format!(
+                "column \"{column}\" holds {got}, expected {expected}{}",
+                bracketed(why)
+            ),
+            Fault::Document { file, problems, .. } => first(problems, Some(file)),
+            Fault::Operators { network, error } => format!("network \"{network}\": {error}"),
+        })
+    }
+
+    /// What is wrong without what is of this row or network alone: rows that say the same here lack the same.
+    fn cause(&self) -> String {
+        one_line(&match self {
+            Fault::Cell {
+                column,
+                expected,
+                kind,
+                ..
+            } => format!(
+                "column \"{column}\": expected {expected}{}",
+                bracketed(kind)
+            ),
+            Fault::Document { problems, .. } => first(problems, None),
+            Fault::Operators { error, .. } => {
+                let (table, column) = (error.table(), error.column());
+                match error.kind() {
+                    TableErrorKind::Value { got, expected, .. } => {
+                        format!("table {table}, column \"{column}\": {got}, expected {expected}")
+                    }
+                    _ => error.to_string(),
+                }
+            }
+        })
+    }
+}
+
+fn bracketed(text: &str) -> String {
+    match text.is_empty() {
+        true => String::new(),
+        false => format!(" ({text})"),
+    }
+}
+
+/// The first error of a file and how many problems there are beside it; without the file what other files may say, too.
+fn first(problems: &Diagnostics, file: Option<&str>) -> String {
+    let is_error = |d: &&Diagnostic| d.severity == Severity::Error;
+    let Some(first) = problems.iter().find(is_error).or(problems.iter().next()) else {
+        return file.unwrap_or("document").to_owned();
+    };
+    let mut text = match (file, first.location) {
+        (Some(file), Some(l)) => format!("{file}:{}:{}: {}", l.line, l.column, first.message),
+        (Some(file), None) => format!("{file}: {}", first.message),
+        (None, _) => first.message.clone(),
+    };
+    let path = first.path.to_string();
+    if !path.is_empty() {
+        text += &format!(", at {path}");
+    }
+    let related = first.related.iter();
+    let related = related.map(|(path, label)| format!("see {path}: {label}"));
+    let notes = first.notes.iter().cloned().chain(related);
+    for part in notes.chain(first.hints.iter().cloned()) {
+        text += "; ";
+        text += &part;
+    }
+    match problems.len() {
+        0 | 1 => text,
+        n => format!("{text} (and {})", counted(n - 1, "more problem")),
+    }
+}
+
+/// Lines as parts of one.
+fn one_line(text: &str) -> String {
+    let parts = text.lines().map(str::trim).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+/// A name that fits in a line.
+pub fn short(name: &str) -> String {
+    const LONG: usize = 60;
+    match name.char_indices().nth(LONG) {
+        None => name.to_owned(),
+        Some((end, _)) => format!("{}...", name.get(..end).unwrap_or(name)),
+    }
+}
+
+/// Rows without a network, by cause.
+#[derive(Debug, Default)]
+pub struct Tally {
+    rows: usize,
+    causes: BTreeMap<String, Cause>,
+}
+
+/// Rows that lack the same.
+#[derive(Debug)]
+struct Cause {
+    /// Which.
+    rows: Vec<usize>,
+    /// What the first one is told.
+    reason: String,
+    /// Whether all are told that.
+    one_reason: bool,
+    /// The networks, each where it comes first.
+    networks: Vec<String>,
+    known: BTreeSet<String>,
+}
+
+impl Tally {
+    /// Counts a row, which names `network`.
+    pub fn add(&mut self, row: usize, network: &str, fault: &Fault) {
+        self.rows += 1;
+        let reason = fault.reason();
+        let cause = self.causes.entry(fault.cause()).or_insert_with(|| Cause {
+            rows: Vec::new(),
+            reason: reason.clone(),
+            one_reason: true,
+            networks: Vec::new(),
+            known: BTreeSet::new(),
+        });
+        cause.rows.push(row);
+        cause.one_reason &= cause.reason == reason;
+        if cause.known.insert(network.to_owned()) {
+            cause
+                .networks
+                .push(format!("{} (row {row})", short(network)));
+        }
+    }
+
+    /// How many rows were counted.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// A line a cause, those of most rows first; the last line says what was left out.
+    pub fn lines(&self) -> String {
+        const TOLD: usize = 5;
+        // such as those that repeat all choices of a row
+        const LONG_REASON: usize = 240;
+        let mut all: Vec<_> = self.causes.iter().collect();
+        all.sort_by_key(|(_, cause)| (std::cmp::Reverse(cause.rows.len()), cause.rows.first()));
+        let line = |(text, cause): &(&String, &Cause)| {
+            let rows = counted(cause.rows.len(), "row");
+            if cause.one_reason && cause.reason.len() <= LONG_REASON {
+                let places: Vec<_> = cause.rows.iter().map(usize::to_string).collect();
+                let s = if places.len() == 1 { "" } else { "s" };
+                return format!("  {rows}: {} (row{s} {})", cause.reason, first_few(&places));
+            }
+            format!("  {rows}: {text}: {}", first_few(&cause.networks))
+        };
+        let mut lines: Vec<String> = all.iter().take(TOLD).map(line).collect();
+        let rest = all.get(TOLD..).unwrap_or_default();
+        if !rest.is_empty() {
+            let rows = rest.iter().map(|(_, cause)| cause.rows.len()).sum();
+            lines.push(format!(
+                "  {}: {}",
+                counted(rows, "more row"),
+                counted(rest.len(), "other reason")
+            ));
+        }
+        lines.join("\n")
+    }
+}
+
+/// `1 row`, `2 rows`.
+fn counted(n: usize, what: &str) -> String {
+    let s = if n == 1 { "" } else { "s" };
+    format!("{n} {what}{s}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fault, Tally};
+    use crate::base::diag::Diagnostic;
+    use crate::base::path::JsonPath;
+    use crate::base::table::Table;
+    use crate::cli::failure::Failure;
+
+    fn missing(file: &str) -> Fault {
+        let error = std::io::Error::other("no such file");
+        let failure = anyhow::Error::new(error).context(format!("cannot read {file}"));
+        Fault::document("arch", file, Failure::Other(failure))
+    }
+
+    #[test]
+    fn a_reason_is_one_line_that_needs_nothing_beside_it() {
+        let fault = missing("a.json");
+        let told =
+            "holds a.json, expected the path of a document (cannot read a.json: no such file)";
+        assert_eq!(fault.reason(), format!("column \"arch\" {told}"));
+        let failure = fault.failure(&Table::new("t.csv"), 7).text();
+        assert_eq!(
+            failure,
+            format!("error: table t.csv, column \"arch\": row 7 {told}")
+        );
+        let path = JsonPath::root().key("net").index(3);
+        let problem = Diagnostic::error(path, "too\nwide")
+            .note("72")
+            .hint("try 64");
+        let document = |problems: Vec<Diagnostic>| {
+            let mut all = crate::base::diag::Diagnostics::new();
+            problems.into_iter().for_each(|p| all.push(p));
+            Fault::document("arch", "b.json", Failure::invalid("b.json", all)).reason()
+        };
+        let one = "b.json: too; wide, at net[3]; 72; try 64";
+        assert_eq!(document(vec![problem.clone()]), one);
+        let warning = Diagnostic::warning(JsonPath::root(), "never mind");
+        let two = document(vec![warning, problem]);
+        assert_eq!(two, format!("{one} (and 1 more problem)"));
+    }
+
+    #[test]
+    fn rows_are_counted_by_what_they_lack() {
+        let mut tally = Tally::default();
+        for (row, file) in ["a", "b", "a", "c", "d", "e"].into_iter().enumerate() {
+            tally.add(row, file, &missing(file));
+        }
+        for row in [6, 7, 8, 9] {
+            let fault = Fault::cell("batch", "0", "1 to 65536");
+            tally.add(row, "f", &fault);
+        }
+        let long = "x".repeat(300);
+        tally.add(10, &long, &Fault::cell("choices", &*long, "an object"));
+        assert_eq!(tally.rows(), 11);
+        let lines = format!(
+            "  6 rows: column \"arch\": expected the path of a document (no such file): \
+             a (row 0), b (row 1), c (row 3) and 2 more\n  \
+             4 rows: column \"batch\" holds 0, expected 1 to 65536 (rows 6, 7, 8 and 1 more)\n  \
+             1 row: column \"choices\": expected an object: {}... (row 10)",
+            "x".repeat(60)
+        );
+        assert_eq!(tally.lines(), lines);
+        // a word on what is left out, the rarest and last
+        for row in 11..16 {
+            tally.add(row, "g", &Fault::cell("network", "n", format!("{row}")));
+        }
+        let lines = tally.lines();
+        let last = lines.lines().last().unwrap();
+        assert_eq!(last, "  3 more rows: 3 other reasons");
+        assert!(lines.contains("expected 12 (row 12)"), "{lines}");
+    }
+}
