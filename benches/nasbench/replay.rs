@@ -298,7 +298,7 @@ impl Bench {
     fn shares(&self, outcome: &Outcome) -> Vec<f64> {
         let truth = |t: usize| {
             let assignment = outcome.trials.assignment(t).unwrap();
-            let [accuracy, first, second] = self.cells[&key(assignment, self.program.space())].2;
+            let [accuracy, first, second] = self.cells[&key(&assignment, self.program.space())].2;
             [-accuracy, first, second]
         };
         let mut kept: Vec<[f64; 3]> = Vec::new();

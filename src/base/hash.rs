@@ -17,6 +17,20 @@ impl Fingerprint {
         Self(xxh3_128(bytes))
     }
 
+    /// As 32 hexadecimal digits.
+    pub fn to_text(self) -> String {
+        let mut text = String::with_capacity(32);
+        self.push_to(&mut text);
+        text
+    }
+
+    /// Adds its 32 hexadecimal digits.
+    pub fn push_to(self, text: &mut String) {
+        let digits = (self.0.to_be_bytes().into_iter()).flat_map(|byte| [byte >> 4, byte & 15]);
+        let digit = |x| char::from(if x < 10 { b'0' + x } else { b'a' - 10 + x });
+        text.extend(digits.map(digit));
+    }
+
     /// The fingerprint of a text, as a [`Hasher`] fed with nothing else gives it, but faster.
     pub fn of_text(text: &str) -> Self {
         let mut bytes = [0; 64];
@@ -220,6 +234,19 @@ mod tests {
         assert_ne!(link(1).then(link(2)), link(2).then(link(1)));
         assert_ne!(link(1).then(link(0)), link(1));
         assert_ne!(whole.finish(), Chain::default().finish());
+    }
+
+    #[test]
+    fn digits_are_those_of_the_standard_library() {
+        for shift in 0..128 {
+            let number = 0x0123_4567_89ab_cdef_fedc_ba98_7654_3210_u128.rotate_left(shift);
+            let (print, expected) = (Fingerprint(number), format!("{number:032x}"));
+            assert_eq!(
+                (print.to_text(), print.to_string()),
+                (expected.clone(), expected)
+            );
+        }
+        assert_eq!(Fingerprint(1).to_text().len(), 32);
     }
 
     #[test]

@@ -6,6 +6,7 @@ pub mod file;
 pub mod hash;
 pub(crate) mod locate;
 pub mod memory;
+pub mod parts;
 pub mod path;
 pub mod rng;
 pub mod stats;

@@ -404,6 +404,11 @@ impl Table {
         self.full(name, &cells)
     }
 
+    /// Names and columns, in order, to be taken apart.
+    pub fn into_columns(self) -> Vec<(String, Column)> {
+        self.columns
+    }
+
     /// The rows at `rows`, in that order.
     #[must_use]
     pub fn take(&self, rows: &[usize]) -> Self {
@@ -451,6 +456,11 @@ impl Table {
     pub fn write_csv(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         let header: Vec<_> = self.columns.iter().map(|(n, _)| quoted(n)).collect();
         writeln!(out, "{}", header.join(","))?;
+        self.write_csv_rows(out)
+    }
+
+    /// As [`write_csv`](Self::write_csv), without the header line.
+    pub(super) fn write_csv_rows(&self, out: &mut dyn std::io::Write) -> std::io::Result<()> {
         let text = |part: usize| {
             let mut text = String::with_capacity(CSV_ROWS * 16 * self.columns.len());
             for row in part * CSV_ROWS..self.rows.min((part + 1) * CSV_ROWS) {

@@ -19,17 +19,19 @@ use super::journal::{self, Start};
 use super::objective::Problem;
 use super::outcome::Outcome;
 use super::progress::Phase;
+use super::sheet::Sheet;
 use crate::base::diag::Diagnostics;
 use crate::base::file::{FileError, sync_folder, write_atomically};
-use crate::base::table::{Table, TableError};
+use crate::base::parts::Parts;
 use crate::space::Space;
+use rayon::prelude::*;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// Writes a table to a file: Parquet where the program has it, [`csv`] otherwise.
-pub type WriteTable<'a> = &'a dyn Fn(&Table, &Path) -> Result<(), FileError>;
+pub type WriteTable<'a> = &'a dyn Fn(&Parts<'_>, &Path) -> Result<(), FileError>;
 
 /// Archs written at most: the front of a large run may have thousands.
 pub const MAX_ARCHS: usize = 1000;
@@ -41,9 +43,6 @@ pub enum FolderError {
     /// A file or folder cannot be read or written.
     #[error("{0}")]
     File(#[from] FileError),
-    /// The columns do not make a table.
-    #[error("{0}")]
-    Table(#[from] TableError),
     /// A trial of the front does not bind.
     #[error("trial {trial} of the front cannot be written as an arch: {problems}")]
     Bind {
@@ -65,7 +64,7 @@ pub struct Folder {
 ///
 /// # Errors
 /// What the system says.
-pub fn csv(table: &Table, path: &Path) -> Result<(), FileError> {
+pub fn csv(table: &Parts<'_>, path: &Path) -> Result<(), FileError> {
     write_atomically(path, |out| table.write_csv(out))
 }
 
@@ -125,12 +124,10 @@ impl Folder {
             write_atomically(&path, |out| out.write_all(text.as_bytes()))
         };
         text("space.json", space.text())?;
-        let trials = &outcome.trials;
-        let table = trials.table(space, &outcome.metrics, None, "trials")?;
-        write_table(&table, &self.trials())?;
-        drop(table);
-        let table = trials.table(space, &outcome.metrics, Some(&outcome.front), "front")?;
-        write_table(&table, &self.front())?;
+        let sheet = Sheet::new(&outcome.trials, space, &outcome.metrics);
+        write_table(&sheet.parts(None, "trials"), &self.trials())?;
+        let front = sheet.parts(Some(&outcome.front), "front");
+        write_table(&front, &self.front())?;
         let archs = self.archs(space, outcome)?;
         let run = summary(space, problem, settings, header, outcome);
         text("run.json", &format!("{run:#}\n"))?;
@@ -146,20 +143,23 @@ impl Folder {
         };
         remove(&part).map_err(failed(&part))?;
         fs::create_dir(&part).map_err(failed(&part))?;
-        let mut paths = Vec::new();
-        for (rank, &trial) in outcome.front.iter().take(MAX_ARCHS).enumerate() {
+        let write = |(rank, &trial): (usize, &usize)| {
             let Some(assignment) = outcome.trials.assignment(trial) else {
-                continue;
+                return Ok(None);
             };
             let arch = space
-                .bind(assignment)
+                .bind(&assignment)
                 .map_err(|problems| FolderError::Bind { trial, problems })?;
             let name = format!("{:03}-trial-{trial}.json", rank + 1);
             let path = part.join(&name);
             let text = arch.to_text();
             fs::write(&path, text).map_err(failed(&path))?;
-            paths.push(folder.join(name));
-        }
+            Ok(Some(folder.join(name)))
+        };
+        let best = outcome.front.par_iter().take(MAX_ARCHS).enumerate();
+        let written: Vec<Result<Option<PathBuf>, FolderError>> = best.map(write).collect();
+        let paths: Vec<Option<PathBuf>> = written.into_iter().collect::<Result<_, _>>()?;
+        let paths = paths.into_iter().flatten().collect();
         remove(&folder).map_err(failed(&folder))?;
         fs::rename(&part, &folder).map_err(failed(&folder))?;
         sync_folder(&folder).map_err(failed(&folder))?;

@@ -26,11 +26,13 @@ pub mod nsga2;
 pub mod objective;
 pub mod outcome;
 mod population;
+mod positions;
 pub mod process;
 pub mod progress;
 pub mod random;
 mod record;
 pub mod searcher;
+pub mod sheet;
 pub mod trials;
 pub mod weigh;
 

@@ -56,10 +56,7 @@ fn push_choices(assignment: &Assignment, space: &Space, row: &mut String) {
 
 fn push_identity(fingerprint: Fingerprint, row: &mut String) {
     row.push_str("\"fingerprint\":\"");
-    let digits = (0..32)
-        .rev()
-        .map(|k| (fingerprint.0 >> (4 * k)) as u32 & 15);
-    row.extend(digits.filter_map(|digit| char::from_digit(digit, 16)));
+    fingerprint.push_to(row);
     row.push('"');
 }
 

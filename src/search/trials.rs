@@ -2,18 +2,18 @@
 
 use super::front::{self, Points};
 use super::metric::Metric;
+use super::positions::Positions;
 use super::searcher::Trial;
+use super::sheet::Sheet;
 use crate::base::hash::Fingerprint;
-use crate::base::table::{Column, Table, TableError};
-use crate::expr::{Scalar, Scope};
+use crate::base::table::{Table, TableError};
 use crate::space::ast::DecisionId;
-use crate::space::{Assignment, Domain, Space};
-use rayon::prelude::*;
+use crate::space::{Assignment, Space};
 
 /// All trials, in the order of their numbers, without a gap from 0.
 #[derive(Clone, Debug, Default)]
 pub struct Trials {
-    assignments: Vec<Assignment>,
+    positions: Positions,
     fingerprints: Vec<Fingerprint>,
     feasible: Vec<bool>,
     metrics: Vec<f64>,
@@ -35,12 +35,12 @@ impl Trials {
 
     /// How many.
     pub fn len(&self) -> usize {
-        self.assignments.len()
+        self.positions.len()
     }
 
     /// True where there are none.
     pub fn is_empty(&self) -> bool {
-        self.assignments.is_empty()
+        self.len() == 0
     }
 
     /// Adds the next one.
@@ -52,12 +52,17 @@ impl Trials {
         self.feasible.push(trial.feasible);
         self.metrics.extend_from_slice(&trial.metrics);
         self.goals.extend_from_slice(&trial.goals);
-        self.assignments.push(trial.assignment);
+        self.positions.push(&trial.assignment);
     }
 
     /// The assignment of a trial.
-    pub fn assignment(&self, trial: usize) -> Option<&Assignment> {
-        self.assignments.get(trial)
+    pub fn assignment(&self, trial: usize) -> Option<Assignment> {
+        self.positions.get(trial)
+    }
+
+    /// The position of a decision's value in its domain; `None` where it is inactive.
+    pub fn position(&self, trial: usize, decision: DecisionId) -> Option<u32> {
+        self.positions.at(trial, decision)
     }
 
     /// The identity of a trial's graph.
@@ -69,6 +74,22 @@ impl Trials {
     pub fn metrics(&self, trial: usize) -> &[f64] {
         let first = trial * self.metric_count;
         (self.metrics.get(first..first + self.metric_count)).unwrap_or_default()
+    }
+
+    /// Whether a trial keeps within all limits; `None` where there is no such trial.
+    pub fn is_feasible(&self, trial: usize) -> Option<bool> {
+        self.feasible.get(trial).copied()
+    }
+
+    /// Why the evaluator had no answer for a trial.
+    pub fn error(&self, trial: usize) -> Option<&str> {
+        let place = self.errors.binary_search_by_key(&trial, |(t, _)| *t).ok()?;
+        self.errors.get(place).map(|(_, e)| &**e)
+    }
+
+    /// True where it had none for some.
+    pub fn any_error(&self) -> bool {
+        !self.errors.is_empty()
     }
 
     /// How many keep within all limits and miss no objective.
@@ -113,9 +134,7 @@ impl Trials {
         (self.goals.get(first..first + self.goal_count)).unwrap_or_default()
     }
 
-    /// The table of some trials, or of all: `trial`, `fingerprint`, a column a decision named by its id with resolved
-    /// values, a column a metric, `feasible`, and where an evaluator failed `error`. A decision whose id is also the
-    /// name of another column stands as `decision:ID`.
+    /// The table of some trials, or of all: see [`Sheet`].
     ///
     /// # Errors
     /// Two metrics of the same name.
@@ -126,188 +145,8 @@ impl Trials {
         rows: Option<&[usize]>,
         name: &str,
     ) -> Result<Table, TableError> {
-        let all: Vec<usize>;
-        let rows = match rows {
-            Some(rows) => rows,
-            None => {
-                all = (0..self.len()).collect();
-                &all
-            }
-        };
-        let mut table = Table::new(name);
-        table.push("trial", rows.iter().map(|&t| t as i64).collect::<Vec<_>>())?;
-        let fingerprint = |t: &usize| self.fingerprints.get(*t).map(ToString::to_string);
-        table.push(
-            "fingerprint",
-            rows.iter().map(fingerprint).collect::<Vec<_>>(),
-        )?;
-        let taken: Vec<String> = ["trial", "fingerprint", "feasible", "error"]
-            .into_iter()
-            .map(str::to_owned)
-            .chain(metrics.iter().map(ToString::to_string))
-            .collect();
-        let decisions = space.decisions();
-        let columns: Vec<Column> = (0..decisions.len() as u32)
-            .into_par_iter()
-            .map(|d| self.decision(space, DecisionId(d), rows))
-            .collect();
-        for (decision, column) in decisions.iter().zip(columns) {
-            let id = decision.id();
-            let name = match taken.iter().any(|t| t == id) {
-                true => format!("decision:{id}"),
-                false => id.to_owned(),
-            };
-            table.push(name, column)?;
-        }
-        for (m, metric) in metrics.iter().enumerate() {
-            let values = rows.iter().map(|&t| self.metrics(t).get(m).copied());
-            let values = values.map(|x| x.filter(|x| !x.is_nan()));
-            let column: Column = match metric.is_whole() {
-                true => values
-                    .map(|x| x.map(|x| x as i64))
-                    .collect::<Vec<_>>()
-                    .into(),
-                false => values.collect::<Vec<_>>().into(),
-            };
-            table.push(metric.to_string(), column)?;
-        }
-        let feasible = |t: &usize| self.feasible.get(*t).copied();
-        table.push("feasible", rows.iter().map(feasible).collect::<Vec<_>>())?;
-        if !self.errors.is_empty() {
-            let error = |t: &usize| {
-                let place = self.errors.binary_search_by_key(t, |(t, _)| *t).ok()?;
-                self.errors.get(place).map(|(_, e)| e.to_string())
-            };
-            table.push("error", rows.iter().map(error).collect::<Vec<_>>())?;
-        }
-        Ok(table)
-    }
-
-    /// One decision's values.
-    fn decision(&self, space: &Space, id: DecisionId, rows: &[usize]) -> Column {
-        let Some(decision) = space.decisions().get(id.0 as usize) else {
-            return Column::Text(vec![None; rows.len()]);
-        };
-        let domain = decision.domain();
-        let mut vars = Vec::new();
-        let mut cells = Vec::with_capacity(rows.len());
-        for &trial in rows {
-            let chosen = self.assignments.get(trial);
-            let cell = chosen.and_then(|a| {
-                let index = a.get(id)?;
-                value(space, domain, index, a, &mut vars)
-            });
-            cells.push(cell);
-        }
-        // literals that were not drawn have a say in the type too, so that runs of one space agree
-        let literals = (0..domain.count().min(10_000)).filter_map(|k| domain.literal(k));
-        let mut kinds = Kinds::default();
-        literals.for_each(|x| kinds.see(&Cell::of(x, space)));
-        cells.iter().flatten().for_each(|x| kinds.see(x));
-        kinds.column(cells)
-    }
-}
-
-/// The resolved value at a position of a domain.
-fn value<'a>(
-    space: &'a Space,
-    domain: &'a Domain,
-    index: u32,
-    assignment: &Assignment,
-    vars: &mut Vec<Scalar>,
-) -> Option<Cell<'a>> {
-    match domain {
-        Domain::Options { labels, .. } => {
-            return labels.get(index as usize).map(|l| Cell::Text(l));
-        }
-        Domain::Items { items, .. } => {
-            let item = items.get(index as usize)?;
-            if let Some(expr) = domain.expr(index) {
-                if item.by_text {
-                    return Some(Cell::Expr(expr.text()));
-                }
-                space.vars(assignment, vars).ok()?;
-                let value = expr.eval(&Scope::of(vars)).ok()?;
-                return Some(Cell::of(value, space));
-            }
-        }
-        Domain::Ints { .. } | Domain::Reals { .. } => {}
-    }
-    domain.literal(index).map(|x| Cell::of(x, space))
-}
-
-#[derive(Clone, Copy)]
-enum Cell<'a> {
-    Int(i64),
-    Real(f64),
-    Bool(bool),
-    Text(&'a str),
-    Expr(&'a str),
-}
-
-impl<'a> Cell<'a> {
-    fn of(value: Scalar, space: &'a Space) -> Self {
-        match value {
-            Scalar::Int(x) => Self::Int(x),
-            Scalar::Real(x) => Self::Real(x),
-            Scalar::Bool(x) => Self::Bool(x),
-            Scalar::Word(x) => Self::Text(space.ast().words.text(x)),
-        }
-    }
-
-    fn text(self) -> String {
-        match self {
-            Self::Int(x) => x.to_string(),
-            Self::Real(x) => x.to_string(),
-            Self::Bool(x) => x.to_string(),
-            Self::Text(x) => x.to_owned(),
-            Self::Expr(x) => format!("={x}"),
-        }
-    }
-}
-
-/// Which kinds of values a column has.
-#[derive(Default)]
-struct Kinds {
-    int: bool,
-    real: bool,
-    bool: bool,
-    text: bool,
-}
-
-impl Kinds {
-    fn see(&mut self, cell: &Cell<'_>) {
-        match cell {
-            Cell::Int(_) => self.int = true,
-            Cell::Real(_) => self.real = true,
-            Cell::Bool(_) => self.bool = true,
-            Cell::Text(_) | Cell::Expr(_) => self.text = true,
-        }
-    }
-
-    /// The narrowest type that holds all.
-    fn column(&self, cells: Vec<Option<Cell<'_>>>) -> Column {
-        fn each<'a, T>(
-            cells: Vec<Option<Cell<'a>>>,
-            turn: impl Fn(Cell<'a>) -> Option<T>,
-        ) -> Vec<Option<T>> {
-            cells.into_iter().map(|c| c.and_then(&turn)).collect()
-        }
-        match (self.int, self.real, self.bool, self.text) {
-            (true, false, false, false) => Column::Int(each(cells, |c| match c {
-                Cell::Int(x) => Some(x),
-                _ => None,
-            })),
-            (_, true, false, false) => Column::Real(each(cells, |c| match c {
-                Cell::Int(x) => Some(x as f64),
-                Cell::Real(x) => Some(x),
-                _ => None,
-            })),
-            (false, false, true, false) => Column::Bool(each(cells, |c| match c {
-                Cell::Bool(x) => Some(x),
-                _ => None,
-            })),
-            _ => Column::Text(each(cells, |c| Some(c.text()))),
-        }
+        let parts = Sheet::new(self, space, metrics);
+        let parts = parts.parts(rows, name);
+        parts.part(0..parts.rows())
     }
 }

@@ -222,7 +222,7 @@ fn parquet_is_the_same_on_any_thread_count() {
             .unwrap();
         pool.install(|| {
             case.run(|run| {
-                folder::search(&folder, Start::New, run, &parquet::write)
+                folder::search(&folder, Start::New, run, &parquet::write_parts)
                     .unwrap()
                     .0
             })
@@ -308,7 +308,7 @@ fn what_a_profile_does_not_cover_is_missing_and_never_on_the_front() {
     let place = outcome.metrics.iter().position(name);
     assert_eq!(outcome.tally.missing[place.unwrap()], 36);
     let costs = Costs::new(&case.program, &case.devices);
-    let kinds = costs.uncovered(outcome.trials.assignment(0).unwrap(), "partial");
+    let kinds = costs.uncovered(&outcome.trials.assignment(0).unwrap(), "partial");
     assert!(
         !kinds.is_empty() && kinds.iter().all(|k| k.name().contains("depthwise")),
         "{kinds:?}"

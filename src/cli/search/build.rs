@@ -2,6 +2,7 @@
 
 use super::ranking::Built;
 use super::{Args, TABLE_EXTENSION, write_table};
+use crate::base::parts::Parts;
 use crate::base::table::Table;
 use crate::blocks::Names;
 use crate::cli::failure::Result;
@@ -47,7 +48,7 @@ pub fn best(
         let Some(assignment) = outcome.trials.assignment(trial) else {
             continue;
         };
-        let graph = loaded.program.lower(assignment, Names::On)?;
+        let graph = loaded.program.lower(&assignment, Names::On)?;
         let counted = Counts::of(&graph)?.totals.params;
         let net =
             Net::build(&graph, Device::Cpu, args.seed).with_context(|| format!("trial {trial}"))?;
@@ -80,7 +81,7 @@ pub fn best(
     progress.finish_and_clear();
     if !rows.is_empty() {
         let path = folder.join(format!("measured.{TABLE_EXTENSION}"));
-        write_table(&table(&rows)?, &path)?;
+        write_table(&Parts::of(&table(&rows)?), &path)?;
     }
     Ok(built)
 }

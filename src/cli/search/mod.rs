@@ -12,7 +12,7 @@ mod text;
 use super::failure::{Exit, Failure, Result};
 use super::files::{device, load};
 use super::out::{Out, grouped};
-use crate::base::table::Table;
+use crate::base::parts::Parts;
 use crate::device::{BUILT_IN, DeviceModel, split_batch};
 use crate::search::evaluate::{Costs, Evaluate};
 use crate::search::folder::{self, Folder};
@@ -272,14 +272,14 @@ const TABLE_EXTENSION: &str = "csv";
 
 #[cfg(feature = "analysis")]
 fn write_table(
-    table: &Table,
+    table: &Parts<'_>,
     path: &Path,
 ) -> std::result::Result<(), crate::base::file::FileError> {
-    crate::analysis::parquet::write(table, path)
+    crate::analysis::parquet::write_parts(table, path)
 }
 #[cfg(not(feature = "analysis"))]
 fn write_table(
-    table: &Table,
+    table: &Parts<'_>,
     path: &Path,
 ) -> std::result::Result<(), crate::base::file::FileError> {
     folder::csv(table, path)

@@ -229,7 +229,7 @@ impl<'a> Ranking<'a> {
 
     fn values(&self, trial: usize) -> Map<String, Value> {
         let assignment = self.outcome.trials.assignment(trial);
-        match assignment.map(|a| self.space.assignment_to_json(a)) {
+        match assignment.map(|a| self.space.assignment_to_json(&a)) {
             Some(Value::Object(values)) => values,
             _ => Map::new(),
         }
@@ -245,7 +245,7 @@ impl<'a> Ranking<'a> {
             let Some(assignment) = assignment else {
                 continue;
             };
-            let graph = program.lower(assignment, Names::Off)?;
+            let graph = program.lower(&assignment, Names::Off)?;
             let of = |m: &DeviceModel| m.predict(&fuse(&graph, m.rules()).list, m.batch());
             all.push(
                 self.models

@@ -99,7 +99,7 @@ pub fn infeasible(problem: &Problem, outcome: &Outcome, costs: &Costs<'_>) -> Fa
         let first = outcome.trials.assignment(0);
         if let (Some(device), Some(assignment)) = (metric.device(), first) {
             let kinds: Vec<&str> = costs
-                .uncovered(assignment, device)
+                .uncovered(&assignment, device)
                 .iter()
                 .map(|k| k.name())
                 .collect();

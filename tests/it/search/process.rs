@@ -218,7 +218,7 @@ fn a_question_has_the_network_in_three_forms() {
         let assignment = outcome.trials.assignment(trial).unwrap();
         assert_eq!(
             question["assignment"],
-            case.space().assignment_to_json(assignment)
+            case.space().assignment_to_json(&assignment)
         );
     }
 }
