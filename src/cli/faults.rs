@@ -18,8 +18,8 @@ pub enum Fault {
         expected: String,
         /// What more there is to say of it; may be empty.
         why: String,
-        /// That of `why` which other cells have in common with this one; may be empty.
-        kind: String,
+        /// What cells like this one may hold, and why they do not, where that is more general.
+        kind: Option<String>,
     },
     /// A document that is none, or choices that its space does not have.
     Document {
@@ -47,7 +47,7 @@ impl Fault {
             got: got.into(),
             expected: expected.into(),
             why: String::new(),
-            kind: String::new(),
+            kind: None,
         }
     }
 
@@ -56,6 +56,15 @@ impl Fault {
     pub fn because(mut self, more: impl Into<String>) -> Self {
         if let Fault::Cell { why, .. } = &mut self {
             *why = more.into();
+        }
+        self
+    }
+
+    /// The same, counted with those of its kind.
+    #[must_use]
+    pub fn like(mut self, of: impl Into<String>) -> Self {
+        if let Fault::Cell { kind, .. } = &mut self {
+            *kind = Some(of.into());
         }
         self
     }
@@ -74,16 +83,13 @@ impl Fault {
                 };
             }
             Failure::Other(ref why) => why.root_cause().to_string(),
-            _ => String::new(),
+            ref other => other.message(),
         };
         // a file that cannot be read is one that the table should not name
-        Fault::Cell {
-            column,
-            got: file.to_owned(),
-            expected: "the path of a document".to_owned(),
-            why: failure.message(),
-            kind: cause,
-        }
+        let expected = "the path of a document";
+        Fault::cell(column, file, expected)
+            .because(failure.message())
+            .like(format!("{expected} ({cause})"))
     }
 
     /// The fault as the end of a command.
@@ -135,10 +141,10 @@ impl Fault {
                 expected,
                 kind,
                 ..
-            } => format!(
-                "column \"{column}\": expected {expected}{}",
-                bracketed(kind)
-            ),
+            } => {
+                let expected = kind.as_ref().unwrap_or(expected);
+                format!("column \"{column}\": expected {expected}")
+            }
             Fault::Document { problems, .. } => first(problems, None),
             Fault::Operators { error, .. } => {
                 let (table, column) = (error.table(), error.column());
@@ -195,11 +201,32 @@ fn one_line(text: &str) -> String {
 }
 
 /// A name that fits in a line.
-pub fn short(name: &str) -> String {
+fn short(name: &str) -> String {
     const LONG: usize = 60;
     match name.char_indices().nth(LONG) {
         None => name.to_owned(),
         Some((end, _)) => format!("{}...", name.get(..end).unwrap_or(name)),
+    }
+}
+
+/// Networks that rows name, each where it comes first.
+#[derive(Debug, Default)]
+pub struct Named {
+    places: Vec<String>,
+    known: BTreeSet<String>,
+}
+
+impl Named {
+    /// Another row.
+    pub fn add(&mut self, row: usize, network: &str) {
+        if self.known.insert(network.to_owned()) {
+            self.places.push(format!("{} (row {row})", short(network)));
+        }
+    }
+
+    /// The first few, and how many more there are.
+    pub fn few(&self) -> String {
+        first_few(&self.places)
     }
 }
 
@@ -219,9 +246,7 @@ struct Cause {
     reason: String,
     /// Whether all are told that.
     one_reason: bool,
-    /// The networks, each where it comes first.
-    networks: Vec<String>,
-    known: BTreeSet<String>,
+    networks: Named,
 }
 
 impl Tally {
@@ -233,16 +258,11 @@ impl Tally {
             rows: Vec::new(),
             reason: reason.clone(),
             one_reason: true,
-            networks: Vec::new(),
-            known: BTreeSet::new(),
+            networks: Named::default(),
         });
         cause.rows.push(row);
         cause.one_reason &= cause.reason == reason;
-        if cause.known.insert(network.to_owned()) {
-            cause
-                .networks
-                .push(format!("{} (row {row})", short(network)));
-        }
+        cause.networks.add(row, network);
     }
 
     /// How many rows were counted.
@@ -264,7 +284,7 @@ impl Tally {
                 let s = if places.len() == 1 { "" } else { "s" };
                 return format!("  {rows}: {} (row{s} {})", cause.reason, first_few(&places));
             }
-            format!("  {rows}: {text}: {}", first_few(&cause.networks))
+            format!("  {rows}: {text}: {}", cause.networks.few())
         };
         let mut lines: Vec<String> = all.iter().take(TOLD).map(line).collect();
         let rest = all.get(TOLD..).unwrap_or_default();
@@ -348,6 +368,14 @@ mod tests {
             "x".repeat(60)
         );
         assert_eq!(tally.lines(), lines);
+        // what differs in numbers alone is one cause
+        let mut sizes = Tally::default();
+        for (row, size) in ["224", "256"].into_iter().enumerate() {
+            let fault = Fault::cell("network", "net", size).like("a size");
+            sizes.add(row, size, &fault);
+        }
+        let line = "  2 rows: column \"network\": expected a size: 224 (row 0), 256 (row 1)";
+        assert_eq!(sizes.lines(), line);
         // a word on what is left out, the rarest and last
         for row in 11..16 {
             tally.add(row, "g", &Fault::cell("network", "n", format!("{row}")));

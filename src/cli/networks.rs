@@ -28,7 +28,7 @@ pub struct Networks<'a> {
     batch: u32,
     rules: &'a FuseRules,
     documents: Documents,
-    /// Documents that are none, by column and file: none is read twice.
+    /// What was looked for in vain, by column and name: no file is read twice, no nearest name is sought twice.
     faulty: HashMap<(&'static str, String), Fault>,
 }
 
@@ -215,10 +215,17 @@ impl<'a> Networks<'a> {
             } => {
                 let name = cell(names, row).ok_or_else(|| empty(column))?;
                 let size = sizes.as_ref().and_then(|s| s.get(row).copied().flatten());
-                let kernels = named(kernels, column, name, size)?;
+                let sized = size.map_or_else(|| name.to_owned(), |s| format!("{name}@{s}"));
+                let key = (*column, sized);
+                if let Some(fault) = self.faulty.get(&key) {
+                    return Err(fault.clone());
+                }
+                let found = named(kernels, column, name, size).inspect_err(|fault| {
+                    self.faulty.insert(key, fault.clone());
+                })?;
                 return Ok(Network {
                     name: name.to_owned(),
-                    kernels: Arc::clone(kernels),
+                    kernels: Arc::clone(found),
                     batch,
                 });
             }
@@ -302,14 +309,19 @@ fn named<'k>(
         (all, asked) => {
             let sizes: Vec<_> = all.iter().map(|(size, ..)| *size).collect();
             let sizes = sizes.join(", ");
-            Err(wrong(match asked {
-                Some(asked) => {
+            let (expected, kind) = match asked {
+                Some(asked) => (
                     format!(
                         "with an img_size of {sizes}, which the operator tables have, not {asked}"
-                    )
-                }
-                None => format!("a column img_size beside it: the operator tables have {sizes}"),
-            }))
+                    ),
+                    "an img_size that the operator tables have",
+                ),
+                None => (
+                    format!("a column img_size beside it: the operator tables have {sizes}"),
+                    "a column img_size beside it",
+                ),
+            };
+            Err(wrong(expected).like(kind))
         }
     }
 }

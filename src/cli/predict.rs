@@ -1,13 +1,12 @@
 //! `predict`: adds predicted latency and energy to a table of networks.
 
 use super::failure::{Exit, Result};
-use super::faults::{Tally, short};
+use super::faults::{Named, Tally};
 use super::files::device;
 use super::networks::{Broken, Networks, input};
 use super::out::Out;
 use super::progress::bar;
 use crate::analysis::parquet;
-use crate::base::diag::first_few;
 use crate::base::table::{Column, Table};
 use anyhow::{Context, anyhow};
 use serde_json::json;
@@ -75,7 +74,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let mut columns: [Vec<Option<f64>>; 8] = Default::default();
     let mut errors: Vec<Option<String>> = Vec::with_capacity(rows);
     let mut failed = Tally::default();
-    let mut uncovered: Vec<String> = Vec::new();
+    let (mut rows_uncovered, mut uncovered) = (0, Named::default());
     // nothing says how long uncovered work takes
     let known = |end: f64| end.is_finite().then_some(end);
     for row in 0..rows {
@@ -85,7 +84,8 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
                     .predict(&network.kernels, network.batch)
                     .with_context(|| format!("row {row}"))?;
                 if !p.uncovered.is_empty() {
-                    uncovered.push(format!("{} (row {row})", short(&network.name)));
+                    rows_uncovered += 1;
+                    uncovered.add(row, &network.name);
                 }
                 let values = [
                     Some(p.latency.0),
@@ -132,7 +132,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             "note: {count} of {rows} rows could not be predicted (see {ERROR}):\n{why}"
         ));
     }
-    if let Some(note) = uncovered_note(&uncovered, model.name()) {
+    if let Some(note) = uncovered_note(rows_uncovered, &uncovered, model.name()) {
         out.note(&note);
     }
     let (device, file) = (model.name(), args.out.display().to_string());
@@ -142,7 +142,7 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
             "device": device,
             "rows": rows,
             "rows_failed": failed.rows(),
-            "rows_uncovered": uncovered.len(),
+            "rows_uncovered": rows_uncovered,
         }))?;
     } else {
         let predicted = match failed.rows() {
@@ -154,43 +154,49 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     Ok(Exit::Ok)
 }
 
-/// Which rows leave work out, the first few by name; `None` where there are none.
-fn uncovered_note(rows: &[String], device: &str) -> Option<String> {
-    let (count, have, their) = match rows.len() {
+/// How many rows leave work out, and of which networks; `None` where none does.
+fn uncovered_note(rows: usize, networks: &Named, device: &str) -> Option<String> {
+    let (count, have, their) = match rows {
         0 => return None,
         1 => ("1 row".to_owned(), "has", "its"),
         n => (format!("{n} rows"), "have", "their"),
     };
     Some(format!(
         "note: {count} {have} work that {device} does not cover, left out of {their} latency, which has no upper end for that (see uncovered_share): {}",
-        first_few(rows)
+        networks.few()
     ))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::uncovered_note;
+    use super::{Named, uncovered_note};
 
     #[test]
-    fn the_note_names_rows_and_counts_them_in_english() {
-        let rows = |n: usize| {
-            (0..n)
-                .map(|i| format!("net{i} (row {i})"))
-                .collect::<Vec<_>>()
+    fn the_note_names_networks_and_counts_rows_in_english() {
+        let note = |n: usize, of: usize| {
+            let mut networks = Named::default();
+            (0..n).for_each(|row| networks.add(row, &format!("net{}", row % of)));
+            uncovered_note(n, &networks, "d")
         };
-        assert_eq!(uncovered_note(&[], "d"), None);
-        let one = uncovered_note(&rows(1), "d").unwrap();
+        assert_eq!(note(0, 1), None);
+        let one = note(1, 1).unwrap();
         assert!(
             one.contains("1 row has work") && one.ends_with(": net0 (row 0)"),
             "{one}"
         );
-        let five = uncovered_note(&rows(5), "d").unwrap();
+        let five = note(5, 5).unwrap();
         assert!(
             five.contains("5 rows have work") && five.contains("their latency"),
             "{five}"
         );
         assert!(
             five.ends_with("net2 (row 2) and 2 more") && !five.contains("net3"),
+            "{five}"
+        );
+        // a network of many rows is named once
+        let five = note(5, 2).unwrap();
+        assert!(
+            five.contains("5 rows") && five.ends_with(": net0 (row 0), net1 (row 1)"),
             "{five}"
         );
     }
