@@ -147,10 +147,14 @@ impl Fault {
             }
             Fault::Document { problems, .. } => first(problems, None),
             Fault::Operators { error, .. } => {
-                let (table, column) = (error.table(), error.column());
+                let place = format!("table {}, column \"{}\"", error.table(), error.column());
                 match error.kind() {
+                    // each of another network is another number
+                    TableErrorKind::Value { got, .. } if got.parse::<f64>().is_ok() => {
+                        format!("{place}: numbers that cannot be")
+                    }
                     TableErrorKind::Value { got, expected, .. } => {
-                        format!("table {table}, column \"{column}\": {got}, expected {expected}")
+                        format!("{place}: {got}, expected {expected}")
                     }
                     _ => error.to_string(),
                 }
@@ -376,6 +380,28 @@ mod tests {
         }
         let line = "  2 rows: column \"network\": expected a size: 224 (row 0), 256 (row 1)";
         assert_eq!(sizes.lines(), line);
+        let table = Table::new("ops");
+        let mut operators = Tally::default();
+        for (row, (column, got)) in [
+            ("op", "\"x\""),
+            ("op", "\"x\""),
+            ("macs", "8"),
+            ("macs", "9"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let network = format!("net{row}");
+            let error = Box::new(table.wrong(column, row + 90, got, "that"));
+            let fault = Fault::Operators {
+                network: network.clone(),
+                error,
+            };
+            operators.add(row, &network, &fault);
+        }
+        let lines = "  2 rows: table ops, column \"op\": \"x\", expected that: net0 (row 0), net1 (row 1)\n  \
+                     2 rows: table ops, column \"macs\": numbers that cannot be: net2 (row 2), net3 (row 3)";
+        assert_eq!(operators.lines(), lines);
         // a word on what is left out, the rarest and last
         for row in 11..16 {
             tally.add(row, "g", &Fault::cell("network", "n", format!("{row}")));
