@@ -8,7 +8,7 @@ use super::judge::Judge;
 use super::searcher::{Setup, Trial};
 use crate::base::hash::{Fingerprint, Keys};
 use crate::base::rng::Rng;
-use crate::space::{Assignment, Decision, Domain, SampleError, Space};
+use crate::space::{Assignment, Decision, Domain, Draws, SampleError, Space};
 use rand::RngExt;
 
 /// Proposals in a row without anything new before chance takes over.
@@ -245,8 +245,10 @@ fn complete(
     keep: &[usize],
     rng: &mut Rng,
 ) -> Option<Assignment> {
-    if let Ok(done) = space.complete(&wishes, rng) {
-        return Some(done);
+    let mut draws = Draws::default();
+    let done = space.complete_briefly(&wishes, rng, &mut draws);
+    if done.is_some() {
+        return done;
     }
     let mut free: Vec<usize> = (0..space.var_decisions())
         .filter(|d| !keep.contains(d) && wishes.get(*d).is_some_and(Option::is_some))
@@ -258,8 +260,9 @@ fn complete(
             let d = free.swap_remove(rng.random_range(0..free.len()));
             wishes[d] = None;
         }
-        if let Ok(done) = space.complete(&wishes, rng) {
-            return Some(done);
+        let done = space.complete_briefly(&wishes, rng, &mut draws);
+        if done.is_some() {
+            return done;
         }
     }
     None

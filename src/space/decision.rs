@@ -229,6 +229,30 @@ impl Domain {
         }
     }
 
+    /// Uses as much of the stream as so many draws, one after the other; false where one of them gave nothing.
+    pub(super) fn pass(&self, draws: u32, rng: &mut Rng) -> bool {
+        let law = match self {
+            Self::Items { weights, .. } | Self::Options { weights, .. } => match weights.0 {
+                Some(_) => {
+                    for _ in 0..draws {
+                        let _: f64 = rng.random();
+                    }
+                    return true;
+                }
+                None => Law::Uniform,
+            },
+            Self::Ints { law, .. } | Self::Reals { law, .. } => *law,
+        };
+        if law != Law::Uniform {
+            return (0..draws).all(|_| self.draw(rng).is_some());
+        }
+        let count = self.count().max(1);
+        for _ in 0..draws {
+            let _: u32 = rng.random_range(0..count);
+        }
+        true
+    }
+
     /// A value drawn; `None` where a distribution gave nothing inside in [`MAX_REDRAWS`] draws.
     pub(super) fn draw(&self, rng: &mut Rng) -> Option<u32> {
         match self {

@@ -9,7 +9,7 @@
 use super::Space;
 use super::ast::Val;
 use super::decision::{Assignment, Domain, INACTIVE, Law, Need, Step, Weights};
-use super::sample::{Refusal, SampleError, Scratch};
+use super::sample::{Refusal, SampleError, Scratch, Tell};
 use crate::base::rng::Rng;
 use crate::expr::{Expr, Ref, Scope};
 use rand::RngExt;
@@ -20,7 +20,7 @@ const MOST_SETTINGS: usize = 1 << 12;
 /// The memory of draws, to be used again for the next.
 #[derive(Debug, Default)]
 pub struct Draws {
-    scratch: Scratch,
+    pub(super) scratch: Scratch,
 }
 
 /// A space made ready for draws.
@@ -92,8 +92,25 @@ impl Space {
         rng: &mut Rng,
         scratch: &mut Scratch,
     ) -> Result<(), SampleError> {
-        let plan = self.plan.get_or_init(|| Plan::new(self));
-        self.draw_vars(plan, values, wishes, rng, scratch)?;
+        let plan = self.plan();
+        self.draw_vars(plan, values, wishes, rng, scratch, Tell::Why)
+            .map_err(|unmet| self.told(&unmet, values, scratch))?;
+        self.draw_rest(plan, values, wishes, rng, scratch)
+    }
+
+    pub(super) fn plan(&self) -> &Plan {
+        self.plan.get_or_init(|| Plan::new(self))
+    }
+
+    /// Draws what comes after `vars`.
+    pub(super) fn draw_rest(
+        &self,
+        plan: &Plan,
+        values: &mut [u32],
+        wishes: &[Option<u32>],
+        rng: &mut Rng,
+        scratch: &mut Scratch,
+    ) -> Result<(), SampleError> {
         if plan.reads_vars && plan.checks.is_some() {
             // the draw was accepted, so they have values
             let _ = self.vars_of(values, &mut scratch.vars);
@@ -165,7 +182,7 @@ impl Space {
     }
 }
 
-fn put(values: &mut [u32], d: u32, value: u32) {
+pub(super) fn put(values: &mut [u32], d: u32, value: u32) {
     if let Some(place) = values.get_mut(d as usize) {
         *place = value;
     }
@@ -183,6 +200,13 @@ impl Check {
 }
 
 impl Plan {
+    /// True where the values turn every draw down that differs from them in the `open` decisions alone.
+    pub(super) fn is_hopeless(&self, values: &[u32], open: &[u32]) -> bool {
+        let settled = |check: &Check| check.reads.iter().all(|(d, _)| !open.contains(d));
+        let mut checks = self.checks.iter().flatten();
+        checks.any(|check| settled(check) && check.answer(values) != Answer::Met)
+    }
+
     fn new(space: &Space) -> Self {
         let domain = |d: u32| space.decisions.get(d as usize).map(|d| &*d.domain);
         let reads_vars = space.guards.iter().any(|guard| match &guard.need {
@@ -379,14 +403,20 @@ mod tests {
     use crate::base::rng::stream;
 
     /// The same draw by the rules as they are written, without a table.
-    fn plain(space: &Space, rng: &mut Rng) -> Option<Vec<u32>> {
+    fn plain(space: &Space, wishes: &[Option<u32>], rng: &mut Rng) -> Option<Vec<u32>> {
         let (mut values, mut scratch) = (vec![INACTIVE; space.decisions.len()], Scratch::default());
-        for _ in 0..1000 {
+        let is_settled = |d: usize| {
+            let decision = &space.decisions[d];
+            let wished = (wishes.get(d).copied().flatten()).is_some_and(|w| w < decision.count());
+            decision.fixed.is_some() || decision.count() == 1 || wished
+        };
+        let settled = (0..space.var_decisions as usize).all(is_settled);
+        for _ in 0..if settled { 1 } else { 1000 } {
             for d in 0..space.var_decisions {
-                values[d as usize] = space.pick(d, &[], rng).ok()?;
+                values[d as usize] = space.pick(d, wishes, rng).ok()?;
             }
             if space.refusal(&values, &mut scratch).is_none() {
-                let pick = |_: &[u32], d| space.pick(d, &[], rng);
+                let pick = |_: &[u32], d| space.pick(d, wishes, rng);
                 space.settle(&mut values, &mut scratch, pick).ok()?;
                 return Some(values);
             }
@@ -403,7 +433,7 @@ mod tests {
         let (mut made, mut memory, mut drawn) = (0, Draws::default(), Assignment::default());
         for space in [Some(space), fixed].iter().flatten() {
             for number in 0..draws {
-                let wanted = plain(space, &mut stream(3, "draw", number));
+                let wanted = plain(space, &[], &mut stream(3, "draw", number));
                 let rng = &mut stream(3, "draw", number);
                 let got = space.sample_into(rng, &mut memory, &mut drawn);
                 assert_eq!(got.is_ok(), wanted.is_some(), "{name} {number}");
@@ -415,6 +445,54 @@ mod tests {
             }
         }
         made
+    }
+
+    /// Completes wishes for the most part, often such that no draw meets the constraints; gives how many could be.
+    fn wish(space: &Space, count: u64) -> [usize; 2] {
+        let mut made = [0; 2];
+        let mut memory = Draws::default();
+        for number in 0..count {
+            let mut own = stream(4, "wishes", number);
+            let part = own.random_range(0.5..1.2);
+            let wishes: Vec<Option<u32>> = (space.decisions.iter())
+                .map(|d| {
+                    Some(own.random_range(0..d.count() + 1)).filter(|_| own.random::<f64>() < part)
+                })
+                .collect();
+            let rngs = [(); 3].map(|()| stream(5, "draw", number));
+            let [mut a, mut b, mut c] = rngs;
+            let wanted = plain(space, &wishes, &mut a);
+            let briefly = space.complete_briefly(&wishes, &mut b, &mut memory);
+            let told = space.complete(&wishes, &mut c).ok();
+            assert_eq!(briefly.map(|a| a.0), wanted, "{number}: {wishes:?}");
+            assert_eq!(told.map(|a| a.0), wanted, "{number}: {wishes:?}");
+            let next = [a, b, c].map(|mut rng| rng.random::<u64>());
+            assert!(next.iter().all(|x| *x == next[0]), "{number}: {wishes:?}");
+            made[usize::from(wanted.is_some())] += 1;
+        }
+        made
+    }
+
+    #[test]
+    fn wishes_that_no_draw_can_meet_use_as_much_of_the_stream() {
+        let shipped = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/search_spaces/mixed_stages.json"
+        );
+        let text = std::fs::read_to_string(shipped).unwrap();
+        let space = Space::parse(&text).unwrap();
+        let [never, made] = wish(&space, 400);
+        assert!(never > 50 && made > 50, "{never} {made}");
+        let fixed = space.fix_at(space.decision("w3").unwrap(), 2);
+        let [never, made] = wish(&fixed, 200);
+        assert!(never > 25 && made > 25, "{never} {made}");
+        // a distribution, one value alone, values that do not exist, constraints on what is not drawn
+        let text = r#"{"format": "blocksmith/1", "name": "t", "input": [3, 8, 8], "vars": {
+            "a": {"choice": [0, 1, 2], "weights": [1, 2, 3]}, "b": {"choice": ["=div(6, a)", 7]}, "one": {"choice": [4]},
+            "n": {"dist": {"kind": "normal", "mean": 8, "sigma": 4, "min": 2, "max": 14, "step": 2}}, "c": "=10 % (b - 3)"},
+            "constraints": ["c > 0 || a == 1", "n > one", "n > 2 * a"], "net": [{"op": "relu"}]}"#;
+        let [never, made] = wish(&Space::parse(text).unwrap(), 400);
+        assert!(never > 50 && made > 50, "{never} {made}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::Space;
 use super::ast::{DecisionId, Val};
 use super::decision::{Assignment, INACTIVE, MAX_REDRAWS, Need, Step};
-use super::draw::Plan;
+use super::draw::{Draws, Plan, put};
 use super::value::ValueError;
 use crate::base::diag::Diagnostic;
 use crate::base::path::JsonPath;
@@ -38,6 +38,27 @@ impl SampleError {
 pub(super) struct Scratch {
     pub vars: Vec<Scalar>,
     pub guards: Vec<bool>,
+    /// Decisions of `vars` that are neither fixed nor wished.
+    open: Vec<u32>,
+}
+
+/// Whether somebody will be told why there is no sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tell {
+    Why,
+    Nothing,
+}
+
+/// Why there is no sample, not yet in words.
+#[derive(Debug)]
+pub(super) enum Unmet {
+    /// The distribution of this decision gave no value.
+    Draw(u32),
+    /// The constraints turned so many draws down.
+    Constraints {
+        tries: u32,
+        refusals: Vec<(Refusal, u32)>,
+    },
 }
 
 /// What turned a draw down.
@@ -78,6 +99,24 @@ impl Space {
         Ok(Assignment(values))
     }
 
+    /// As [`complete`](Self::complete), and as much of the stream is used, but nobody is told why there is none: sooner
+    /// done where the wishes alone break a constraint.
+    pub fn complete_briefly(
+        &self,
+        wishes: &[Option<u32>],
+        rng: &mut Rng,
+        draws: &mut Draws,
+    ) -> Option<Assignment> {
+        let mut values = vec![INACTIVE; self.decisions.len()];
+        let plan = self.plan();
+        let scratch = &mut draws.scratch;
+        self.draw_vars(plan, &mut values, wishes, rng, scratch, Tell::Nothing)
+            .ok()?;
+        self.draw_rest(plan, &mut values, wishes, rng, scratch)
+            .ok()?;
+        Some(Assignment(values))
+    }
+
     /// The wished, fixed or drawn value of one decision.
     pub(super) fn pick(
         &self,
@@ -85,25 +124,12 @@ impl Space {
         wishes: &[Option<u32>],
         rng: &mut Rng,
     ) -> Result<u32, SampleError> {
-        let Some(decision) = self.decisions.get(d as usize) else {
-            return Ok(INACTIVE);
-        };
-        if let Some(fixed) = decision.fixed {
-            return Ok(fixed);
+        if let Some(value) = self.settled(d, wishes) {
+            return Ok(value);
         }
-        if let Some(wish) = wishes
-            .get(d as usize)
-            .copied()
-            .flatten()
-            .filter(|w| *w < decision.count())
-        {
-            return Ok(wish);
-        }
-        decision.domain.draw(rng).ok_or_else(|| {
-            let text =
-                format!("no draw of the distribution fell inside its ends in {MAX_REDRAWS} tries");
-            SampleError::new(Diagnostic::error(self.path(decision.origin), text))
-        })
+        let decision = self.decisions.get(d as usize);
+        let drawn = decision.and_then(|decision| decision.domain.draw(rng));
+        drawn.ok_or_else(|| self.no_draw(d))
     }
 
     /// Draws the decisions of `vars` until the constraints are met.
@@ -114,44 +140,101 @@ impl Space {
         wishes: &[Option<u32>],
         rng: &mut Rng,
         scratch: &mut Scratch,
-    ) -> Result<(), SampleError> {
-        let settled = |d: usize| {
-            let decision = self.decisions.get(d);
-            decision.is_none_or(|d| d.fixed.is_some() || d.count() == 1)
-                || wishes
-                    .get(d)
-                    .copied()
-                    .flatten()
-                    .is_some_and(|w| decision.is_some_and(|d| w < d.count()))
+        tell: Tell,
+    ) -> Result<(), Unmet> {
+        let mut open = std::mem::take(&mut scratch.open);
+        open.clear();
+        for d in 0..self.var_decisions {
+            match self.settled(d, wishes) {
+                Some(value) => put(values, d, value),
+                None => open.push(d),
+            }
+        }
+        let drawn = self.draw_open(plan, values, &open, rng, scratch, tell);
+        scratch.open = open;
+        drawn
+    }
+
+    /// The value that a decision has whatever is drawn.
+    fn settled(&self, d: u32, wishes: &[Option<u32>]) -> Option<u32> {
+        let Some(decision) = self.decisions.get(d as usize) else {
+            return Some(INACTIVE);
         };
-        let tries = if (0..self.var_decisions as usize).all(settled) {
-            1
-        } else {
-            MAX_TRIES
+        let wish = wishes.get(d as usize).copied().flatten();
+        let wish = wish.filter(|w| *w < decision.count());
+        decision.fixed.or(wish)
+    }
+
+    fn draw_open(
+        &self,
+        plan: &Plan,
+        values: &mut [u32],
+        open: &[u32],
+        rng: &mut Rng,
+        scratch: &mut Scratch,
+        tell: Tell,
+    ) -> Result<(), Unmet> {
+        let decision = |d: u32| self.decisions.get(d as usize);
+        let is_free = |d: &u32| decision(*d).is_some_and(|d| d.count() > 1);
+        let tries = match open.iter().any(is_free) {
+            true => MAX_TRIES,
+            false => 1,
         };
         let mut refusals: Vec<(Refusal, u32)> = Vec::new();
-        for _ in 0..tries {
-            for d in 0..self.var_decisions {
-                let value = self.pick(d, wishes, rng)?;
-                if let Some(place) = values.get_mut(d as usize) {
-                    *place = value;
-                }
+        for k in 0..tries {
+            for &d in open {
+                let value = decision(d).and_then(|decision| decision.domain.draw(rng));
+                put(values, d, value.ok_or(Unmet::Draw(d))?);
             }
             let Some(refusal) = self.refused(plan, values, scratch) else {
                 return Ok(());
             };
+            if k == 0 && tell == Tell::Nothing && plan.is_hopeless(values, open) {
+                // all that is left to do is to use the stream
+                self.pass(tries - 1, open, rng)?;
+                return Err(Unmet::Constraints { tries, refusals });
+            }
             match refusals.iter_mut().find(|(r, _)| same_culprit(*r, refusal)) {
                 Some((_, times)) => *times += 1,
                 None => refusals.push((refusal, 1)),
             }
         }
-        // the last draw's, for the message
-        let _ = self.vars_of(values, &mut scratch.vars);
-        Err(SampleError::new(self.blame(
-            tries,
-            &refusals,
-            &scratch.vars,
-        )))
+        Err(Unmet::Constraints { tries, refusals })
+    }
+
+    /// Draws decisions so many times, and keeps nothing.
+    fn pass(&self, times: u32, open: &[u32], rng: &mut Rng) -> Result<(), Unmet> {
+        let pass = |d: u32, draws: u32, rng: &mut Rng| {
+            let decision = self.decisions.get(d as usize);
+            let passed = decision.is_some_and(|decision| decision.domain.pass(draws, rng));
+            passed.then_some(()).ok_or(Unmet::Draw(d))
+        };
+        match open {
+            // one after the other is much faster
+            &[only] => pass(only, times, rng),
+            _ => (0..times).try_for_each(|_| open.iter().try_for_each(|d| pass(*d, 1, rng))),
+        }
+    }
+
+    /// The error for a draw that came to nothing; `values` are those of its last try.
+    pub(super) fn told(&self, unmet: &Unmet, values: &[u32], scratch: &mut Scratch) -> SampleError {
+        match unmet {
+            Unmet::Draw(d) => self.no_draw(*d),
+            Unmet::Constraints { tries, refusals } => {
+                let _ = self.vars_of(values, &mut scratch.vars);
+                SampleError::new(self.blame(*tries, refusals, &scratch.vars))
+            }
+        }
+    }
+
+    fn no_draw(&self, d: u32) -> SampleError {
+        let text =
+            format!("no draw of the distribution fell inside its ends in {MAX_REDRAWS} tries");
+        let origin = self.decisions.get(d as usize).map(|d| self.path(d.origin));
+        SampleError::new(Diagnostic::error(
+            origin.unwrap_or_else(JsonPath::root),
+            text,
+        ))
     }
 
     /// Evaluates variables and constraints.

@@ -137,6 +137,16 @@ impl<'a> Live<'a> {
         self.state().spent.clone()
     }
 
+    /// Takes down what came after the search.
+    #[cfg(feature = "torch")]
+    pub fn took(&self, phase: &'static str, began: Instant) {
+        self.state().spent.push(Spent {
+            phase,
+            time_s: seconds(began.elapsed()),
+            peak_bytes: peak_bytes(),
+        });
+    }
+
     fn event(&self, time: Duration, phase: Phase, progress: &Progress, pace: &Pace) -> Value {
         let objectives = self.problem.objectives.iter().zip(&progress.best);
         let best: Map<String, Value> = objectives

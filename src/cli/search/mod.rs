@@ -211,7 +211,9 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
     let (outcome, archs) = found.map_err(|e| evaluator::failure(e, &resume))?;
     let seconds = started.elapsed().as_secs_f64();
     out.note(&text::tally(&outcome, seconds));
-    out.note(&text::phases(&live.spent()));
+    if outcome.stop == Stop::Interrupted || outcome.front.is_empty() {
+        out.note(&text::phases(&live.spent()));
+    }
     if outcome.stop == Stop::Interrupted {
         // answers of a batch that is not complete are no trials yet, but they are in the journal
         let done = match answers {
@@ -226,9 +228,18 @@ pub fn run(args: &Args, out: &mut Out) -> Result {
         return Err(text::infeasible(&problem, &outcome, &costs));
     }
     #[cfg(feature = "torch")]
-    let built = build::best(args, &loaded, &outcome, &archs, &args.out, out)?;
+    let built = {
+        let began = Instant::now();
+        let built = build::best(args, &loaded, &outcome, &archs, &args.out, out);
+        if args.build_top.max(args.measure_top) > 0 {
+            live.took("building", began);
+        }
+        built
+    };
     #[cfg(not(feature = "torch"))]
-    let built = std::collections::HashMap::new();
+    let built: Result<_> = Ok(std::collections::HashMap::new());
+    out.note(&text::phases(&live.spent()));
+    let built = built?;
     let ranking = Ranking::new(
         &loaded.space,
         &problem,

@@ -158,6 +158,10 @@ fn search_builds_and_measures_the_best() {
         .filter(|r| !r["built"].is_null())
         .collect();
     assert_eq!(built.len(), 2);
+    let phases = found["phases"].as_array().unwrap();
+    let last = phases.last().unwrap();
+    assert_eq!((phases.len(), &last["phase"]), (4, &"building".into()));
+    assert!(last["time_s"].as_f64() > Some(0.0), "{last}");
     for row in &built {
         assert_eq!(row["built"]["params"], row["metrics"]["params"]);
     }
