@@ -61,6 +61,35 @@ impl Cholesky {
         }
     }
 
+    /// The lower triangle of the matrix' inverse, row by row.
+    pub fn inverse(&self) -> Vec<f64> {
+        let n = self.size;
+        // of the factor
+        let mut own: Vec<f64> = Vec::with_capacity(start(n));
+        let mut row = vec![0.0; n];
+        for i in 0..n {
+            let factors = &self.rows[start(i)..start(i + 1)];
+            row[..=i].fill(0.0);
+            for (k, factor) in factors[..i].iter().enumerate() {
+                let known = &own[start(k)..start(k + 1)];
+                row.iter_mut()
+                    .zip(known)
+                    .for_each(|(x, y)| *x -= factor * y);
+            }
+            row[i] = 1.0;
+            own.extend(row[..=i].iter().map(|x| x / factors[i]));
+        }
+        let mut inverse = vec![0.0; start(n)];
+        for i in 0..n {
+            let row = &own[start(i)..start(i + 1)];
+            for (k, factor) in row.iter().enumerate() {
+                let to = &mut inverse[start(k)..start(k + 1)];
+                to.iter_mut().zip(row).for_each(|(x, y)| *x += factor * y);
+            }
+        }
+        inverse
+    }
+
     /// The logarithm of the matrix' determinant.
     pub fn log_determinant(&self) -> f64 {
         let diagonal = (0..self.size).map(|i| self.rows[start(i + 1) - 1].ln());
@@ -142,7 +171,30 @@ mod tests {
             (b[0] - 1.375).abs() < 1e-12 && (b[1] - 1.25).abs() < 1e-12,
             "{b:?}"
         );
+        // 1 / 16 of [[5, -2], [-2, 4]]
+        let inverse = factor.inverse();
+        let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-15, "{a} {b}");
+        close(inverse[0], 0.3125);
+        close(inverse[1], -0.125);
+        close(inverse[2], 0.25);
         assert!(Cholesky::of(2, |i, j| [[1.0, 2.0], [2.0, 1.0]][i][j]).is_none());
+    }
+
+    #[test]
+    fn a_matrix_times_its_inverse_is_one() {
+        let n = 17;
+        let entry = |i: usize, j: usize| {
+            let own = if i == j { 0.5 } else { 0.0 };
+            (-0.3 * (i as f64 - j as f64).abs()).exp() + own
+        };
+        let inverse = Cholesky::of(n, entry).unwrap().inverse();
+        let at = |i: usize, j: usize| inverse[start(i.max(j)) + i.min(j)];
+        for i in 0..n {
+            for j in 0..n {
+                let sum: f64 = (0..n).map(|k| entry(i, k) * at(k, j)).sum();
+                assert!((sum - f64::from(u8::from(i == j))).abs() < 1e-12);
+            }
+        }
     }
 
     #[test]

@@ -1,14 +1,16 @@
 //! A Gaussian process over networks: mean and uncertainty of a metric that only an evaluator tells.
 //!
-//! The kernel is a Matérn 5/2 of the distance between features, those of the decisions weighted against those of the
-//! graph, and a linear one on the logarithm of the multiply-accumulates: larger networks are better until data says
-//! otherwise. Its few parameters are chosen on a grid by the likelihood of what was told, with weak wishes for the middle
-//! of the grid; the scale is profiled out.
+//! The kernel is a Matérn 5/2 of the distance between features, each with a weight of its own, and a linear one on the
+//! logarithm of the multiply-accumulates: larger networks are better until data says otherwise. The weights, the length,
+//! the noise and the share of the linear part are the likeliest ones under log-normal wishes, so that what does not
+//! matter in a space fades as answers come in; the scale is profiled out.
 //!
 //! # Source
-//! Rasmussen, Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1 and chapter 5.
+//! Rasmussen, Williams, "Gaussian Processes for Machine Learning" (2006), algorithm 2.1 and chapter 5 (automatic relevance
+//! determination, the gradient of the likelihood: equation 5.9).
 
 use super::dense::{Cholesky, distance2, dot};
+use super::descent::minimise;
 use rayon::prelude::*;
 
 /// What the process knows of a network.
@@ -22,101 +24,110 @@ pub struct Row {
     pub size: f64,
 }
 
-const LENGTHS: [f64; 8] = [0.35, 0.7, 1.0, 1.4, 2.0, 2.8, 4.0, 8.0];
-const NOISES: [f64; 7] = [0.003, 0.01, 0.02, 0.04, 0.08, 0.16, 0.3];
-const SIZES: [f64; 3] = [0.0, 0.1, 1.0];
-const CHOICES: [f64; 3] = [0.0, 0.1, 0.5];
+/// What features of decisions count beside those of the graph before anything is known.
+const CHOICES: f64 = 0.3;
 
-/// Up to so many told, the whole grid is looked at; then one step in each direction.
-const WHOLE_GRID: usize = 48;
+/// Evaluations of the likelihood: from nothing, and from where the last answers left it.
+const FIRST: usize = 40;
+const NEXT: usize = 12;
 
-/// A point of the grid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
-    length: usize,
-    noise: usize,
-    size: usize,
-    choices: usize,
+/// The most multiplications for all of them, about a quarter of a second; but at least so many evaluations.
+const MOST: f64 = 5e8;
+const FEWEST: usize = 4;
+
+/// A wish for a positive number: middle and standard deviation of its logarithm.
+#[derive(Clone, Copy, Debug)]
+struct Wish(f64, f64);
+
+impl Wish {
+    /// What a value costs, and the slope.
+    fn penalty(self, log: f64) -> (f64, f64) {
+        let z = (log - self.0) / self.1;
+        (0.5 * z * z, z / self.1)
+    }
 }
 
-impl Place {
-    const COUNTS: [usize; 4] = [LENGTHS.len(), NOISES.len(), SIZES.len(), CHOICES.len()];
+/// For the weight of a feature, e^0: most features matter alike.
+const WEIGHT: Wish = Wish(0.0, 0.8);
 
-    fn from_array([length, noise, size, choices]: [usize; 4]) -> Self {
+/// For the length, 2; the variance of noise beside that of the kernel, 0.04; and the share of the sizes, 0.3.
+const OTHERS: [Wish; 3] = [
+    Wish(std::f64::consts::LN_2, 0.8),
+    Wish(-3.218_875_824_868_201, 1.2),
+    Wish(-1.203_972_804_325_936, 0.8),
+];
+
+/// How networks are compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// Logarithms: of each feature's weight, of the length, the noise, and the share of the sizes.
+    logs: Vec<f64>,
+    /// What features are multiplied with.
+    scales: Vec<f64>,
+    noise: f64,
+    share: f64,
+}
+
+impl Kernel {
+    /// Before anything is known.
+    fn new(features: usize) -> Self {
+        let mut logs = vec![WEIGHT.0; features];
+        logs.extend(OTHERS.map(|wish| wish.0));
+        Self::of(logs)
+    }
+
+    fn of(logs: Vec<f64>) -> Self {
+        let (weights, others) = logs.split_at(logs.len() - OTHERS.len());
+        let scale = |weight: &f64| (0.5 * weight - others[0]).exp();
         Self {
-            length,
-            noise,
-            size,
-            choices,
+            scales: weights.iter().map(scale).collect(),
+            noise: others[1].exp(),
+            share: others[2].exp(),
+            logs,
         }
     }
 
-    fn to_array(self) -> [usize; 4] {
-        [self.length, self.noise, self.size, self.choices]
+    fn scaled(&self, row: &Row) -> Vec<f64> {
+        let choices = row.choices.iter().map(|x| CHOICES * x);
+        let features = row.graph.iter().copied().chain(choices);
+        features.zip(&self.scales).map(|(x, s)| x * s).collect()
     }
 
-    fn all() -> Vec<Self> {
-        let count = Self::COUNTS.iter().product();
-        let place = |mut k: usize| {
-            Self::from_array(Self::COUNTS.map(|n| {
-                let digit = k % n;
-                k /= n;
-                digit
-            }))
-        };
-        (0..count).map(place).collect()
+    fn at(&self, distance2: f64, sizes: f64) -> f64 {
+        let r = (5.0 * distance2).sqrt();
+        (1.0 + r + r * r / 3.0) * (-r).exp() + self.share * sizes
     }
 
-    fn around(self) -> Vec<Self> {
-        let mut found = vec![self];
-        for axis in 0..4 {
-            let mut at = self.to_array();
-            if at[axis] > 0 {
-                at[axis] -= 1;
-                found.push(Self::from_array(at));
-                at[axis] += 1;
-            }
-            if at[axis] + 1 < Self::COUNTS[axis] {
-                at[axis] += 1;
-                found.push(Self::from_array(at));
-            }
-        }
-        found
+    /// The slope of the part that is no share, by the squared distance.
+    fn slope(distance2: f64) -> f64 {
+        let r = (5.0 * distance2).sqrt();
+        -5.0 / 6.0 * (1.0 + r) * (-r).exp()
     }
 
-    /// The wish for the middle of the grid.
-    fn penalty(self) -> f64 {
-        let square = |i: usize, middle: f64| (i as f64 - middle).powi(2);
-        0.02 * square(self.length, 4.0) + 0.05 * square(self.noise, 3.0)
-    }
-
-    fn noise(self) -> f64 {
-        NOISES[self.noise]
-    }
-
-    fn kernel(self, graph: f64, choices: f64, sizes: f64) -> f64 {
-        let distance = (graph + CHOICES[self.choices] * choices).max(0.0).sqrt();
-        let r = 5f64.sqrt() * distance / LENGTHS[self.length];
-        (1.0 + r + r * r / 3.0) * (-r).exp() + SIZES[self.size] * sizes
+    /// How far from the wishes it is; adds the slope by its logarithms.
+    fn penalty(&self, slope: &mut [f64]) -> f64 {
+        let features = self.scales.len();
+        let wishes = std::iter::repeat_n(WEIGHT, features).chain(OTHERS);
+        let each = self.logs.iter().zip(wishes).zip(slope);
+        each.map(|((log, wish), slope)| {
+            let (penalty, its_slope) = wish.penalty(*log);
+            *slope += its_slope;
+            penalty
+        })
+        .sum()
     }
 }
 
-/// Networks whose values are known, and the distances between them.
+/// Networks whose values are known.
 #[derive(Clone, Debug, Default)]
 pub struct Known {
     rows: Vec<Row>,
-    /// For each row, those before it and itself: squared distances, products of sizes.
-    pairs: Vec<[f64; 3]>,
 }
 
 impl Known {
     /// Adds one.
     pub fn push(&mut self, row: Row) {
         self.rows.push(row);
-        if let Some(new) = self.rows.last() {
-            self.pairs
-                .extend(self.rows.iter().map(|old| pair(new, old)));
-        }
     }
 
     /// All of them.
@@ -128,101 +139,125 @@ impl Known {
     pub fn len(&self) -> usize {
         self.rows.len()
     }
-
-    fn pair(&self, i: usize, j: usize) -> [f64; 3] {
-        self.pairs[i * (i + 1) / 2 + j]
-    }
-}
-
-fn pair(a: &Row, b: &Row) -> [f64; 3] {
-    [
-        distance2(&a.graph, &b.graph),
-        distance2(&a.choices, &b.choices),
-        a.size * b.size,
-    ]
 }
 
 /// A process that has learnt from values of mean 0 and variance 1.
 #[derive(Clone, Debug)]
 pub struct Process {
-    place: Place,
+    kernel: Kernel,
+    /// Features of what is known, scaled.
+    rows: Vec<Vec<f64>>,
+    sizes: Vec<f64>,
     factor: Cholesky,
     weights: Vec<f64>,
     scale: f64,
-    /// The logarithm of the values' likelihood, less the wishes.
-    pub evidence: f64,
 }
 
 impl Process {
-    /// The likeliest process for these values; `near` is the grid's place of an earlier one.
-    pub fn fit(known: &Known, values: &[f64], near: Option<Place>) -> Option<Self> {
-        let places = match near.filter(|_| values.len() > WHOLE_GRID) {
-            Some(place) => place.around(),
-            None => Place::all(),
+    /// The likeliest process for these values; `near` is the kernel of an earlier one.
+    pub fn fit(known: &Known, values: &[f64], near: Option<&Kernel>) -> Option<Self> {
+        let first = known.rows.first()?;
+        let (start, evaluations) = match near {
+            Some(kernel) => (kernel.clone(), NEXT),
+            None => (Kernel::new(first.graph.len() + first.choices.len()), FIRST),
         };
-        let fitted: Vec<Option<Self>> = places
-            .into_par_iter()
-            .map(|place| Self::at(known, values, place))
-            .collect();
-        // the first of equally likely ones, whatever thread was first
-        fitted.into_iter().flatten().reduce(|best, new| {
-            if new.evidence > best.evidence {
-                new
-            } else {
-                best
-            }
-        })
+        let (n, width) = (values.len() as f64, start.scales.len() as f64);
+        let affordable = (MOST / (n * n * (n + width)).max(1.0)) as usize;
+        let evaluations = affordable.clamp(FEWEST, evaluations);
+        let logs = minimise(start.logs, evaluations, |logs, slope| {
+            let process = Self::at(known, values, Kernel::of(logs.to_vec()));
+            process.map_or(f64::INFINITY, |p| p.unlikelihood(slope))
+        });
+        Self::at(known, values, Kernel::of(logs))
     }
 
-    fn at(known: &Known, values: &[f64], place: Place) -> Option<Self> {
+    fn at(known: &Known, values: &[f64], kernel: Kernel) -> Option<Self> {
         let n = values.len();
+        let rows: Vec<Vec<f64>> = known.rows.iter().map(|r| kernel.scaled(r)).collect();
+        let sizes: Vec<f64> = known.rows.iter().map(|r| r.size).collect();
         let factor = Cholesky::of(n, |i, j| {
-            let [graph, choices, sizes] = known.pair(i, j);
-            let own = if i == j { place.noise() } else { 0.0 };
-            place.kernel(graph, choices, sizes) + own
+            let own = if i == j { kernel.noise } else { 0.0 };
+            kernel.at(distance2(&rows[i], &rows[j]), sizes[i] * sizes[j]) + own
         })?;
         let mut weights = values.to_vec();
         factor.solve(&mut weights);
         let scale = (dot(&weights, &weights) / n.max(1) as f64).max(1e-12);
         factor.solve_transposed(&mut weights);
-        let likelihood = -0.5 * (n as f64 * scale.ln() + factor.log_determinant());
         Some(Self {
-            place,
+            kernel,
+            rows,
+            sizes,
             factor,
             weights,
             scale,
-            evidence: likelihood - place.penalty(),
         })
     }
 
-    /// Its place on the grid.
-    pub fn place(&self) -> Place {
-        self.place
+    /// Minus the logarithm of the likelihood, and the penalty of the kernel; writes the slope by the kernel's logarithms.
+    fn unlikelihood(&self, slope: &mut [f64]) -> f64 {
+        let n = self.rows.len();
+        let features = self.kernel.scales.len();
+        let inverse = self.factor.inverse();
+        // half of K^-1 - a a^T / scale
+        let matrix = |i: usize, j: usize| {
+            let outer = self.weights[i] * self.weights[j] / self.scale;
+            0.5 * (inverse[i * (i + 1) / 2 + j] - outer)
+        };
+        let row = |i: usize| {
+            let mut own = vec![0.0; features];
+            let mut sizes = matrix(i, i) * self.sizes[i] * self.sizes[i];
+            for j in 0..i {
+                let both = 2.0 * matrix(i, j);
+                let pairs = || self.rows[i].iter().zip(&self.rows[j]);
+                let by_distance = both * Kernel::slope(distance2(&self.rows[i], &self.rows[j]));
+                (own.iter_mut().zip(pairs()))
+                    .for_each(|(sum, (a, b))| *sum += by_distance * (a - b) * (a - b));
+                sizes += both * self.sizes[i] * self.sizes[j];
+            }
+            (own, matrix(i, i), sizes)
+        };
+        let rows: Vec<(Vec<f64>, f64, f64)> =
+            (0..n).into_par_iter().with_min_len(16).map(row).collect();
+        slope.fill(0.0);
+        // in the order of the rows, whatever thread was first
+        for (own, noise, sizes) in rows {
+            slope.iter_mut().zip(&own).for_each(|(s, x)| *s += x);
+            slope[features + 1] += noise * self.kernel.noise;
+            slope[features + 2] += sizes * self.kernel.share;
+        }
+        slope[features] = -2.0 * slope[..features].iter().sum::<f64>();
+        let likelihood = -0.5 * (n as f64 * self.scale.ln() + self.factor.log_determinant());
+        self.kernel.penalty(slope) - likelihood
+    }
+
+    /// How it compares networks.
+    pub fn kernel(&self) -> &Kernel {
+        &self.kernel
     }
 
     /// The variance of what an evaluator adds by chance.
     pub fn noise(&self) -> f64 {
-        self.scale * self.place.noise()
+        self.scale * self.kernel.noise
     }
 
     /// Mean and variance (without noise) at a network, and its column `L^-1 k` for [`covariance`](Self::covariance).
-    pub fn predict(&self, known: &Known, row: &Row) -> (f64, f64, Vec<f64>) {
-        let kernel = |old: &Row| {
-            let [graph, choices, sizes] = pair(row, old);
-            self.place.kernel(graph, choices, sizes)
-        };
-        let mut column: Vec<f64> = known.rows.iter().map(kernel).collect();
+    pub fn predict(&self, row: &Row) -> (f64, f64, Vec<f64>) {
+        let scaled = self.kernel.scaled(row);
+        let pairs = self.rows.iter().zip(&self.sizes);
+        let mut column: Vec<f64> = pairs
+            .map(|(old, size)| self.kernel.at(distance2(&scaled, old), row.size * size))
+            .collect();
         let mean = dot(&column, &self.weights);
         self.factor.solve(&mut column);
-        let own = self.place.kernel(0.0, 0.0, row.size * row.size);
+        let own = self.kernel.at(0.0, row.size * row.size);
         let variance = (own - dot(&column, &column)).max(1e-12);
         (mean, self.scale * variance, column)
     }
 
     /// The covariance of two networks, given their columns; these may have further entries from later conditioning.
     pub fn covariance(&self, a: (&Row, &[f64]), b: (&Row, &[f64])) -> f64 {
-        let [graph, choices, sizes] = pair(a.0, b.0);
-        self.scale * (self.place.kernel(graph, choices, sizes) - dot(a.1, b.1))
+        let between = distance2(&self.kernel.scaled(a.0), &self.kernel.scaled(b.0));
+        self.scale * (self.kernel.at(between, a.0.size * b.0.size) - dot(a.1, b.1))
     }
 
     /// What conditioning on `chosen`, of this variance, adds to the column of another: its variance falls by `scale`
@@ -262,50 +297,86 @@ mod tests {
         (known, values, row([0.4, 0.4], 0.3, 0.7))
     }
 
-    /// The expected numbers come from NumPy 2 with matrices inverted as they are, the Matérn kernel of scikit-learn 1.9.1
-    /// (`Matern(length_scale=l, nu=2.5)` on the features, those of the decisions times the root of their weight) plus the
-    /// product of sizes, and a loop over the whole grid.
+    /// The expected numbers come from NumPy 2.4.6 with matrices inverted as they are, and the Matérn kernel of Rasmussen and
+    /// Williams' equation 4.14 with the Bessel function of SciPy 1.17.1.
     #[test]
     fn agrees_with_an_independent_process() {
         let (known, values, row) = known();
-        let process = Process::fit(&known, &values, None).unwrap();
-        let at = process.place();
-        assert_eq!(
-            (
-                LENGTHS[at.length],
-                NOISES[at.noise],
-                SIZES[at.size],
-                CHOICES[at.choices]
-            ),
-            (0.35, 0.04, 1.0, 0.5)
-        );
+        let kernel = Kernel::of(vec![0.3, -0.5, 1.2, -0.4, -2.5, -1.0]);
+        let process = Process::at(&known, &values, kernel).unwrap();
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
-        close(process.evidence, -0.318_989_710_708_699);
-        close(process.scale(), 0.777_033_170_761_966);
-        let (mean, variance, column) = process.predict(&known, &row);
-        close(mean, 0.382_938_748_324_156_2);
-        close(variance, 0.788_454_821_386_166_1);
+        close(process.unlikelihood(&mut [0.0; 6]), 3.015_299_861_478_703);
+        close(process.scale(), 1.098_593_907_900_688);
+        let (mean, variance, column) = process.predict(&row);
+        close(mean, 0.361_032_976_809_860_7);
+        close(variance, 0.386_732_117_942_456_6);
         // and after a seventh network, whose value does not matter
         let seventh = Row {
             graph: vec![0.6, -0.1],
             choices: vec![1.0],
             size: 0.1,
         };
-        let (_, of_seventh, its_column) = process.predict(&known, &seventh);
+        let (_, of_seventh, its_column) = process.predict(&seventh);
         let covariance = process.covariance((&row, &column), (&seventh, &its_column));
         let more = process.condition(covariance, of_seventh);
         close(
             variance - process.scale() * more * more,
-            0.785_590_418_130_118_8,
+            0.385_166_998_270_983_9,
         );
+    }
+
+    /// The expected numbers are those of SciPy's L-BFGS-B with differences for slopes, the best of it and of twenty simplex
+    /// searches from random points.
+    #[test]
+    fn finds_the_likeliest_kernel() {
+        let (known, values, _) = known();
+        let process = Process::fit(&known, &values, None).unwrap();
+        let least = process.unlikelihood(&mut [0.0; 6]);
+        assert!((least - 2.097_795_271_5).abs() < 1e-6, "{least}");
+        let logs = [
+            -0.197_84, -0.230_71, 0.520_03, 0.510_21, -2.770_42, -1.209_62,
+        ];
+        for (own, other) in process.kernel().logs.iter().zip(logs) {
+            assert!((own - other).abs() < 2e-3, "{own} {other}");
+        }
+        // and stays there
+        let again = Process::fit(&known, &values, Some(process.kernel())).unwrap();
+        assert!(again.unlikelihood(&mut [0.0; 6]) <= least);
+    }
+
+    #[test]
+    fn slopes_are_those_of_differences() {
+        let (known, values, _) = known();
+        let at = |logs: &[f64], slope: &mut [f64]| {
+            let process = Process::at(&known, &values, Kernel::of(logs.to_vec())).unwrap();
+            process.unlikelihood(slope)
+        };
+        let logs = [0.3, -0.5, 1.2, -0.4, -2.5, -1.0];
+        let mut slope = [0.0; 6];
+        at(&logs, &mut slope);
+        for k in 0..6 {
+            let moved = |by: f64| {
+                let mut logs = logs;
+                logs[k] += by;
+                at(&logs, &mut [0.0; 6])
+            };
+            let difference = (moved(1e-5) - moved(-1e-5)) / 2e-5;
+            assert!(
+                (slope[k] - difference).abs() < 1e-7,
+                "{k}: {} {difference}",
+                slope[k]
+            );
+        }
     }
 
     #[test]
     fn comes_close_to_what_it_was_told_and_is_unsure_far_away() {
         let (known, values, _) = known();
-        let process = Process::fit(&known, &values, None).unwrap();
+        // short, and sure of what it is told
+        let kernel = Kernel::of(vec![0.0, 0.0, 0.0, -1.0, -6.0, -2.0]);
+        let process = Process::at(&known, &values, kernel).unwrap();
         for (row, value) in known.rows().iter().zip(&values) {
-            let (mean, variance, _) = process.predict(&known, row);
+            let (mean, variance, _) = process.predict(row);
             assert!((mean - value).abs() < 0.3, "{mean} {value}");
             assert!(variance < 0.2);
         }
@@ -314,7 +385,7 @@ mod tests {
             choices: vec![0.0],
             size: 0.0,
         };
-        let (mean, variance, _) = process.predict(&known, &far);
+        let (mean, variance, _) = process.predict(&far);
         assert!(mean.abs() < 1e-6 && (variance - process.scale()).abs() < 1e-6);
     }
 }

@@ -9,6 +9,7 @@
 //! Ginsbourger, Le Riche, Carraro, "Kriging is well-suited to parallelize optimization" (2010).
 
 mod dense;
+mod descent;
 mod features;
 mod gain;
 mod gp;
@@ -26,7 +27,7 @@ use crate::search::front::{Points, front};
 use crate::space::{Assignment, SampleError};
 use dense::normal_cdf;
 use gain::{Gain, Told};
-use gp::{Known, Place, Process, Row};
+use gp::{Kernel, Known, Process, Row};
 use pool::Pool;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
@@ -58,6 +59,9 @@ const SHORT_LIST: usize = 400;
 const DRAWS: usize = 48;
 const SHORT_LIST_OF_DRAWS: usize = 120;
 
+/// Of the first answers the part below which a metric is worth nothing, where no reference says so.
+const LEAST: f64 = 0.15;
+
 /// Answers from which the process can learn.
 const FEWEST: usize = 4;
 
@@ -69,7 +73,7 @@ struct Unknown {
     goal: Option<usize>,
     /// Limits on it: the bound turned as the metric, and whether it is a least value then.
     limits: Vec<(f64, bool)>,
-    place: Option<Place>,
+    kernel: Option<Kernel>,
 }
 
 struct Guided<'a> {
@@ -136,7 +140,7 @@ fn unknown(judge: &Judge<'_>, setup: &Setup<'_>) -> Vec<Unknown> {
             sign,
             goal,
             limits: turned.collect(),
-            place: None,
+            kernel: None,
         }
     };
     needed.map(of).collect()
@@ -350,8 +354,8 @@ impl Guided<'_> {
             let values: Vec<f64> = self.told.iter().map(value).collect();
             let target = Target::new(&values)?;
             let bent: Vec<f64> = values.iter().map(|x| target.of(*x)).collect();
-            let process = Process::fit(&self.known, &bent, unknown.place)?;
-            unknown.place = Some(process.place());
+            let process = Process::fit(&self.known, &bent, unknown.kernel.as_ref())?;
+            unknown.kernel = Some(process.kernel().clone());
             learnt.push(Learnt {
                 target,
                 process,
@@ -376,7 +380,7 @@ impl Guided<'_> {
                     .map(|(x, _)| *x);
                 let reference = match self.judge.reference(goal) {
                     Some(x) => -x,
-                    None => quantile(&values, 0.25).unwrap_or(0.0),
+                    None => quantile(&values, LEAST).unwrap_or(0.0),
                 };
                 let reference = least.fold(reference, f64::max);
                 let best = self
@@ -430,15 +434,13 @@ impl Guided<'_> {
             }
             chance * gain.expected(goals, &of_goals)
         };
-        let (known, entries, box_of) = (&self.known, &self.pool.entries, &self.box_of);
+        let (entries, box_of) = (&self.pool.entries, &self.box_of);
         let mut list: Vec<Short> = (0..self.pool.entries.len())
             .into_par_iter()
             .with_min_len(64)
             .map(|entry| {
                 let candidate = &entries[entry];
-                let beliefs = learnt
-                    .iter()
-                    .map(|l| l.process.predict(known, &candidate.row));
+                let beliefs = learnt.iter().map(|l| l.process.predict(&candidate.row));
                 let beliefs: Vec<(f64, f64, Vec<f64>)> = beliefs.collect();
                 let goals = scaled(&candidate.goals, box_of);
                 let gain = worth(&gain, &goals, &beliefs);
