@@ -5,8 +5,8 @@ use crate::base::file::{FileError, write_atomically};
 use crate::base::parts::Parts;
 use crate::base::table::{Column, Table};
 use polars::prelude::{
-    BooleanChunked, Column as Series, DataFrame, DataType, Float64Chunked, Int64Chunked,
-    IntoColumn, NewChunkedArray, PolarsError, StringChunked,
+    ArrowDataType, BooleanChunked, Column as Series, DataFrame, DataType, Float64Chunked,
+    Int64Chunked, IntoColumn, NewChunkedArray, PolarsError, StringChunked,
 };
 use polars_io::SerReader;
 use polars_io::parquet::read::ParquetReader;
@@ -17,9 +17,10 @@ use std::io;
 use std::path::Path;
 
 /// Reads a Parquet file, or CSV where its name ends so. The table is named by its path, so that errors name the file.
+/// Columns of types that a table does not know (dates, lists, categories) are left out, and the table says which.
 ///
 /// # Errors
-/// A file that cannot be read or is no Parquet file, a column of a type that a table does not know.
+/// A file that cannot be read or is no Parquet file.
 pub fn read(path: &Path) -> Result<Table, FileError> {
     if csv::is_csv(path) {
         return csv::read(path);
@@ -27,8 +28,18 @@ pub fn read(path: &Path) -> Result<Table, FileError> {
     let failed = |e: io::Error| FileError::new("cannot read", path, e);
     let file = File::open(path).map_err(failed)?;
     let damaged = |e: PolarsError| failed(io::Error::new(io::ErrorKind::InvalidData, plain(e)));
-    let frame = ParquetReader::new(file).finish().map_err(damaged)?;
     let mut table = Table::new(path.display().to_string());
+    let mut reader = ParquetReader::new(file);
+    let mut known = Vec::new();
+    // before anything is read: of some types polars has no code here
+    for (place, field) in reader.schema().map_err(damaged)?.iter_values().enumerate() {
+        match is_known(&field.dtype) {
+            true => known.push(place),
+            false => table.leave_out(field.name.as_str(), type_name(&field.dtype)),
+        }
+    }
+    let reader = reader.with_projection(Some(known));
+    let frame = reader.finish().map_err(damaged)?;
     for series in frame.columns() {
         let column = column(series).map_err(failed)?;
         table
@@ -87,6 +98,24 @@ fn frame(table: Table) -> io::Result<DataFrame> {
 /// A polars error as an I/O error with polars' text.
 fn plain(error: PolarsError) -> io::Error {
     io::Error::other(error.to_string())
+}
+
+fn is_known(kind: &ArrowDataType) -> bool {
+    use ArrowDataType as A;
+    let text = matches!(kind, A::Utf8 | A::LargeUtf8 | A::Utf8View);
+    let real = matches!(kind, A::Float32 | A::Float64);
+    let signed = matches!(kind, A::Int8 | A::Int16 | A::Int32 | A::Int64);
+    let whole = signed || matches!(kind, A::UInt8 | A::UInt16 | A::UInt32 | A::UInt64);
+    text || real || whole || matches!(kind, A::Null | A::Boolean)
+}
+
+/// The first word of a type, as Arrow has it: `Date32`, `LargeList`.
+fn type_name(kind: &ArrowDataType) -> String {
+    let text = format!("{kind:?}");
+    let end = text.find(|c: char| !c.is_alphanumeric());
+    text.get(..end.unwrap_or(text.len()))
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn column(series: &Series) -> io::Result<Column> {
@@ -165,6 +194,35 @@ mod tests {
         table.push("word", words.collect::<Vec<_>>()).unwrap();
         table.push("unlike", unlike.collect::<Vec<_>>()).unwrap();
         table
+    }
+
+    /// Written by Python's polars 2.1.0: texts, categories, dates, lists, times, whole numbers.
+    #[test]
+    fn columns_of_other_types_are_left_out_and_named() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/types.parquet");
+        let table = read(&path).unwrap();
+        let names: Vec<&str> = table.columns().map(|(name, _)| name).collect();
+        assert_eq!(names, ["arch", "batch"]);
+        assert_eq!(table.all_texts("arch").unwrap(), ["a.json", "b.json"]);
+        assert_eq!(table.all_ints("batch").unwrap(), [1, 2]);
+        let left: Vec<&str> = table
+            .left_out()
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        assert_eq!(left, ["kind", "day", "sizes", "when"]);
+        let error = table.texts("kind").unwrap_err().to_string();
+        assert!(
+            error.contains("column \"kind\": is of type Dictionary"),
+            "{error}"
+        );
+        assert!(
+            table
+                .texts("other")
+                .unwrap_err()
+                .to_string()
+                .contains("not there")
+        );
     }
 
     #[test]

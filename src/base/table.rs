@@ -187,6 +187,12 @@ pub enum TableErrorKind {
         /// The columns that are there.
         known: Vec<String>,
     },
+    /// The file has it in a type that tables do not know.
+    #[error("is of type {kind}, which is not read; write it as text, numbers or booleans")]
+    Unread {
+        /// The type.
+        kind: String,
+    },
     /// A second column of that name.
     #[error("given twice")]
     Repeated,
@@ -241,6 +247,8 @@ pub struct Table {
     name: String,
     rows: usize,
     columns: Vec<(String, Column)>,
+    /// Names and types.
+    left_out: Vec<(String, String)>,
 }
 
 impl Table {
@@ -277,6 +285,16 @@ impl Table {
         Ok(())
     }
 
+    /// Notes a column of the file that is of a type which tables do not know.
+    pub fn leave_out(&mut self, name: impl Into<String>, kind: impl Into<String>) {
+        self.left_out.push((name.into(), kind.into()));
+    }
+
+    /// Columns of the file that were not read: names and types.
+    pub fn left_out(&self) -> &[(String, String)] {
+        &self.left_out
+    }
+
     /// The name.
     pub fn name(&self) -> &str {
         &self.name
@@ -303,6 +321,10 @@ impl Table {
     /// There is none.
     pub fn column(&self, name: &str) -> Result<&Column, TableError> {
         self.get(name).ok_or_else(|| {
+            if let Some((_, kind)) = self.left_out.iter().find(|(n, _)| n == name) {
+                let kind = kind.clone();
+                return self.error(name, TableErrorKind::Unread { kind });
+            }
             let known = self.columns.iter().map(|(n, _)| n.clone()).collect();
             self.error(name, TableErrorKind::Missing { known })
         })
@@ -420,6 +442,7 @@ impl Table {
                 .iter()
                 .map(|(n, c)| (n.clone(), c.take(rows)))
                 .collect(),
+            left_out: self.left_out.clone(),
         }
     }
 

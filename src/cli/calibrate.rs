@@ -2,7 +2,7 @@
 
 use super::devices;
 use super::failure::{Exit, Failure, Result};
-use super::files::device;
+use super::files::{device, read_table};
 use super::networks::{Broken, Networks, input};
 use super::out::Out;
 use crate::analysis::parquet;
@@ -218,7 +218,7 @@ fn own(args: &Args, out: &mut Out) -> Result<Profile> {
     };
     let (mut rows, mut others, mut said) = (Vec::new(), Vec::new(), Said::default());
     for path in &args.measurements {
-        let table = parquet::read(path)?;
+        let table = read_table(path, out)?;
         let (measured, named) = read_rows(&table, &args.ops, &rules, out)?;
         rows.extend(measured);
         others.extend(named);

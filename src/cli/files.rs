@@ -144,6 +144,24 @@ pub fn the_only(file: &str, space: &Space) -> Result<Option<Assignment>> {
     Err(Failure::invalid(file, space.locate(problem.into())))
 }
 
+/// A Parquet or CSV file; a note names the columns that are of types which tables do not know.
+#[cfg(feature = "analysis")]
+pub fn read_table(path: &Path, out: &super::out::Out) -> Result<crate::base::table::Table> {
+    let table = crate::analysis::parquet::read(path)?;
+    let names = table.left_out().iter();
+    let names: Vec<String> = names
+        .map(|(name, kind)| format!("\"{name}\" ({kind})"))
+        .collect();
+    if !names.is_empty() {
+        out.note(&format!(
+            "note: {}: left out, for tables know text, numbers and booleans: {}",
+            path.display(),
+            names.join(", ")
+        ));
+    }
+    Ok(table)
+}
+
 /// The device of that name, or of that profile file.
 pub fn device(name: &str) -> Result<DeviceModel> {
     DeviceModel::find(name).map_err(|error| match error.kind {

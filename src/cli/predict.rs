@@ -2,7 +2,7 @@
 
 use super::failure::{Exit, Result};
 use super::faults::{Named, Tally};
-use super::files::device;
+use super::files::{device, read_table};
 use super::networks::{Broken, Networks, input};
 use super::out::Out;
 use super::progress::bar;
@@ -60,7 +60,7 @@ const ADDED: [&str; 8] = [
 
 pub fn run(args: &Args, out: &mut Out) -> Result {
     let model = device(&args.device)?;
-    let table = parquet::read(&args.table)?;
+    let table = read_table(&args.table, out)?;
     let broken = match args.strict {
         true => Broken::Refused,
         false => Broken::Kept,

@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// The networks of the table at `path`. Rows that are none of the space are passed over with a note.
 pub fn members(path: &Path, space: &Space, out: &Out) -> Result<Members> {
-    let table = read(path)?;
+    let table = read(path, out)?;
     let members = Members::of(&table, space).map_err(|e| Failure::Input(e.into()))?;
     if let (count @ 1.., Some(why)) = &members.foreign {
         out.note(&format!(
@@ -23,12 +23,12 @@ pub fn members(path: &Path, space: &Space, out: &Out) -> Result<Members> {
 }
 
 #[cfg(feature = "analysis")]
-fn read(path: &Path) -> Result<Table> {
-    Ok(crate::analysis::parquet::read(path)?)
+fn read(path: &Path, out: &Out) -> Result<Table> {
+    crate::cli::files::read_table(path, out)
 }
 
 #[cfg(not(feature = "analysis"))]
-fn read(path: &Path) -> Result<Table> {
+fn read(path: &Path, _: &Out) -> Result<Table> {
     if !crate::base::csv::is_csv(path) {
         return Err(Failure::Usage(format!(
             "--among {}: this program reads CSV tables only",
