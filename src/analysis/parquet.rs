@@ -60,10 +60,10 @@ pub fn write(table: &Table, path: &Path) -> Result<(), FileError> {
     write_parts(&Parts::of(table), path)
 }
 
-/// As [`write`], a part at a time: while one is compressed and written, the next is made.
+/// As [`write()`], a part at a time: while one is compressed and written, the next is made.
 ///
 /// # Errors
-/// As [`write`], or the columns do not make a table.
+/// As [`write()`], or the columns do not make a table.
 pub fn write_parts(table: &Parts<'_>, path: &Path) -> Result<(), FileError> {
     if csv::is_csv(path) {
         return write_atomically(path, |out| table.write_csv(out));
