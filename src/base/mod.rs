@@ -4,6 +4,7 @@ pub mod csv;
 pub mod diag;
 pub mod file;
 pub mod hash;
+pub mod lbfgs;
 pub(crate) mod locate;
 pub mod memory;
 pub mod parts;

@@ -6,8 +6,8 @@
 //!
 //! [`adapt`] places a new device in what is known of others, from a handful of networks.
 
-use super::lbfgs::minimise;
 use super::priors::{RateTable, Work};
+use crate::base::lbfgs::minimise;
 use crate::base::rng::stream;
 use crate::base::stats::median;
 use rand::Rng as _;

@@ -21,7 +21,6 @@ pub mod help_cpus;
 pub mod hosted;
 pub mod interval;
 pub mod joint;
-pub mod lbfgs;
 pub mod linear;
 pub mod more;
 pub mod nasbench;

@@ -10,7 +10,7 @@
 //! determination, the gradient of the likelihood: equation 5.9).
 
 use super::dense::{Cholesky, distance2, dot};
-use super::descent::minimise;
+use crate::base::lbfgs::minimise;
 use rayon::prelude::*;
 
 /// What the process knows of a network.
@@ -27,11 +27,11 @@ pub struct Row {
 /// What features of decisions count beside those of the graph before anything is known.
 const CHOICES: f64 = 0.3;
 
-/// Evaluations of the likelihood: from nothing, and from where the last answers left it.
+/// Steps towards the likeliest kernel: from nothing, and from where the last answers left it.
 const FIRST: usize = 40;
 const NEXT: usize = 12;
 
-/// The most multiplications for all of them, about a quarter of a second; but at least so many evaluations.
+/// The most multiplications for all of them, about a quarter of a second; but at least so many steps.
 const MOST: f64 = 5e8;
 const FEWEST: usize = 4;
 
@@ -157,14 +157,14 @@ impl Process {
     /// The likeliest process for these values; `near` is the kernel of an earlier one.
     pub fn fit(known: &Known, values: &[f64], near: Option<&Kernel>) -> Option<Self> {
         let first = known.rows.first()?;
-        let (start, evaluations) = match near {
+        let (start, rounds) = match near {
             Some(kernel) => (kernel.clone(), NEXT),
             None => (Kernel::new(first.graph.len() + first.choices.len()), FIRST),
         };
         let (n, width) = (values.len() as f64, start.scales.len() as f64);
         let affordable = (MOST / (n * n * (n + width)).max(1.0)) as usize;
-        let evaluations = affordable.clamp(FEWEST, evaluations);
-        let logs = minimise(start.logs, evaluations, |logs, slope| {
+        let rounds = affordable.clamp(FEWEST, rounds);
+        let logs = minimise(start.logs, rounds, |logs, slope| {
             let process = Self::at(known, values, Kernel::of(logs.to_vec()));
             process.map_or(f64::INFINITY, |p| p.unlikelihood(slope))
         });

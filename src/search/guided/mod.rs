@@ -9,7 +9,6 @@
 //! Ginsbourger, Le Riche, Carraro, "Kriging is well-suited to parallelize optimization" (2010).
 
 mod dense;
-mod descent;
 mod features;
 mod gain;
 mod gp;
