@@ -2,7 +2,7 @@
 
 use super::error::{TorchError, TorchErrorKind};
 use super::fused::Joined;
-use crate::ir::ops::{Act, ChannelConv, LocalResponseNorm, PoolKind, Real, UpsampleMode};
+use crate::ir::ops::{Act, ChannelConv, Conv, LocalResponseNorm, PoolKind, Real, UpsampleMode};
 use crate::ir::params::Param;
 use crate::ir::{Graph, Op, ValueId};
 use std::ops::Range;
@@ -138,6 +138,37 @@ fn wide(pair: [u32; 2]) -> [i64; 2] {
     pair.map(i64::from)
 }
 
+/// Whether some window of the convolution lies on padding alone, on a map of `size` rows and columns.
+///
+/// libtorch 2.11 runs channels-last maps on oneDNN's `brgemm_convolution_fwd`, whose `perform_outwork` reads address 0 for
+/// some of them (18 to 3 channels in 3 groups on 12 x 1, kernel 1, stride 2, padding 2 x 3, with a bias).
+pub(super) fn leaves_the_map(conv: &Conv, size: [i64; 2]) -> bool {
+    (0..2).any(|i| {
+        let [kernel, stride, padding, dilation] =
+            [conv.kernel_size, conv.stride, conv.padding, conv.dilation]
+                .map(|pair| i64::from(pair[i]));
+        let last = size[i] + padding - dilation * (kernel - 1) - 1;
+        let mut starts = (-padding..=last).step_by(stride.max(1) as usize);
+        let on_map = |at: i64| (0..size[i]).contains(&at);
+        starts.any(|start| !(0..kernel).any(|tap| on_map(start + tap * dilation)))
+    })
+}
+
+fn conv(k: &Conv, x: &Tensor, params: &[Tensor]) -> Result<Tensor, TorchError> {
+    let (weight, bias) = (&params[0], params.get(1));
+    let (stride, dilation, groups) = (wide(k.stride), wide(k.dilation), i64::from(k.groups));
+    let run =
+        |x: &Tensor, padding: [i64; 2]| x.f_conv2d(weight, bias, stride, padding, dilation, groups);
+    let [rows, columns] = wide(k.padding);
+    Ok(match x.size().as_slice() {
+        [_, _, h, w] if leaves_the_map(k, [*h, *w]) => {
+            let padded = x.f_constant_pad_nd([columns, columns, rows, rows])?;
+            run(&padded, [0, 0])?
+        }
+        _ => run(x, [rows, columns])?,
+    })
+}
+
 impl Step {
     /// Runs it, as it is `joined` where it is, and frees what nobody reads after it.
     pub(super) fn advance(
@@ -198,14 +229,7 @@ impl Step {
         let x = xs[0];
         Ok(match op {
             Op::Input { .. } => x.shallow_clone(),
-            Op::Conv(k) => x.f_conv2d(
-                &params[0],
-                params.get(1),
-                wide(k.stride),
-                wide(k.padding),
-                wide(k.dilation),
-                i64::from(k.groups),
-            )?,
+            Op::Conv(k) => conv(&k, x, params)?,
             Op::BatchNorm(bn) => x.f_batch_norm(
                 Some(&params[0]),
                 Some(&params[1]),

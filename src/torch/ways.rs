@@ -2,6 +2,7 @@
 //! depends on shape, threads and processor.
 
 use super::error::TorchError;
+use super::plan::leaves_the_map;
 use super::script::{Kernel, Text};
 use crate::ir::Op;
 use crate::ir::ops::{Act, Conv, PoolKind};
@@ -63,7 +64,7 @@ impl Site {
             ..
         } = conv;
         let (attr, scalars) = onednn_act(self.act);
-        let mut texts = vec![Text {
+        let onednn = Text {
             ready_type: "Tensor",
             ready: format!(
                 "torch.mkldnn_reorder_conv2d_weight(torch.to_mkldnn(w), {padding:?}, {stride:?}, {dilation:?}, {groups}, {:?})",
@@ -74,7 +75,11 @@ impl Site {
     y = ops.mkldnn._convolution_pointwise(x, a, b, {padding:?}, {stride:?}, {dilation:?}, {groups}, \"{attr}\", s, \"\")
 "
             ),
-        }];
+        };
+        let mut texts = match self.size.as_slice() {
+            [_, _, h, w] if leaves_the_map(&conv, [*h, *w]) => Vec::new(),
+            _ => vec![onednn],
+        };
         if self.kind == Kind::Float {
             let (bounds, after) = xnnpack_act(self.act);
             texts.push(Text {

@@ -217,7 +217,7 @@ fn probed(graph: &Graph, size: usize, rows: bool) -> u64 {
             let here = hit == Some(if rows { y } else { x });
             base(c, y, x) + if here { 1e6 } else { 0.0 }
         });
-        let mut values = naive::values(graph, &inputs);
+        let mut values = naive::values(graph, &inputs, 0.0);
         values[graph.outputs()[0].index()]
             .take()
             .unwrap()

@@ -36,6 +36,52 @@ fn folding_keeps_the_function_and_forward_keeps_its_input() {
     assert_eq!(relative_error(&again[0], &want[0]), 0.0);
 }
 
+/// Windows that lie on padding alone: oneDNN crashes on such channels-last maps (kernel, stride, padding, dilation).
+#[test]
+fn windows_off_the_map_give_the_bias() {
+    let odd = [
+        (18, 3, 3, [12, 1], [1, 1], [2, 2], [2, 3], [2, 2]),
+        (6, 3, 3, [12, 1], [2, 2], [3, 2], [3, 3], [2, 2]),
+        (8, 4, 4, [10, 1], [4, 1], [2, 2], [3, 3], [3, 3]),
+        (20, 2, 2, [13, 2], [2, 1], [2, 3], [0, 1], [3, 3]),
+        (2, 4, 2, [2, 1], [2, 1], [1, 3], [2, 2], [3, 3]),
+        (5, 6, 1, [10, 1], [4, 1], [2, 2], [0, 3], [2, 3]),
+        (4, 4, 1, [2, 9], [2, 3], [1, 1], [1, 1], [3, 1]),
+    ];
+    for (ci, out_channels, groups, [h, w], kernel_size, stride, padding, dilation) in odd {
+        let mut b = GraphBuilder::new(true);
+        let shape = Shape::Map { c: ci, h, w };
+        let x = b.push(Op::Input { index: 0, shape }, &[]).unwrap();
+        let conv = Conv {
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias: true,
+        };
+        let y = b.push_named(conv, &[x], || "conv".to_owned()).unwrap();
+        let case = random::Case::of(b.finish(&[y])).unwrap();
+        let want = graphs::to_tensor(case.values[y.index()].as_ref().unwrap());
+        let inputs = [graphs::to_tensor(&case.inputs[0])];
+        let dir = tempfile::tempdir().unwrap();
+        let mut net = Net::build(&case.graph, Device::Cpu, 0).unwrap();
+        graphs::take_naive_weights(&mut net, &dir.path().join("w"));
+        let laid = net.optimized().unwrap();
+        let fused = net.optimized().unwrap().fused(1).unwrap();
+        let outputs = [
+            net.forward(&inputs),
+            laid.forward(&inputs),
+            fused.forward(&inputs),
+        ];
+        for got in outputs {
+            let error = relative_error(&got.unwrap()[0], &want);
+            assert!(error <= 1e-5, "relative error {error:e} in {}", case.graph);
+        }
+    }
+}
+
 #[test]
 fn initial_weights_depend_on_seed_and_name_alone() {
     let build = |graph: &Graph, seed| Net::build(graph, Device::Cpu, seed).unwrap();
