@@ -115,8 +115,8 @@ pub fn ranks(points: Points<'_>) -> Vec<Option<u32>> {
 }
 
 /// Crowding distance of each of `members`: how far apart its neighbours along each coordinate are, in parts of the
-/// coordinate's extent, summed; infinite at the ends. Points that are equal in a coordinate share the larger gap, so that
-/// the order of the members does not matter.
+/// coordinate's extent, summed; infinite at the ends. A coordinate in which all are equal tells nobody apart. Points that
+/// are equal in a coordinate share the larger gap, so that the order of the members does not matter.
 ///
 /// # Source
 /// Deb et al., "A fast and elitist multiobjective genetic algorithm: NSGA-II" (2002), section III B.
@@ -130,8 +130,9 @@ pub fn crowding(points: Points<'_>, members: &[usize]) -> Vec<f64> {
         let mut values: Vec<f64> = (0..members.len()).map(at).filter(|x| !x.is_nan()).collect();
         values.sort_by(f64::total_cmp);
         values.dedup();
-        let (Some(&low), Some(&high)) = (values.first(), values.last()) else {
-            continue;
+        let (low, high) = match values[..] {
+            [low, .., high] => (low, high),
+            _ => continue,
         };
         for (m, sum) in distance.iter_mut().enumerate() {
             let place = values.partition_point(|x| *x < at(m));
@@ -270,5 +271,10 @@ mod tests {
         assert_eq!(distance[1], 2.0 / 4.0 + 3.0 / 4.0);
         assert_eq!(distance[2], 3.0 / 4.0 + 2.0 / 4.0);
         assert!(distance[0].is_infinite() && distance[3].is_infinite());
+        // a third coordinate that all share changes nothing
+        let flat = [0.0, 4.0, 7.0, 1.0, 2.0, 7.0, 2.0, 1.0, 7.0, 4.0, 0.0, 7.0];
+        let points = Points::new(&flat, 3);
+        assert_eq!(crowding(points, &[0, 1, 2, 3]), distance);
+        assert_eq!(best(points, 3), [0, 1, 3]);
     }
 }
