@@ -177,7 +177,15 @@ impl Run<'_> {
     ///
     /// # Errors
     /// See [`SearchError`]. What the journal took is safe then.
-    pub fn search(mut self, journal: Option<(&Path, Start)>) -> Result<Outcome, SearchError> {
+    pub fn search(self, journal: Option<(&Path, Start)>) -> Result<Outcome, SearchError> {
+        self.search_holding(journal).map(|(outcome, _)| outcome)
+    }
+
+    /// As [`search`](Self::search); gives the journal too, so that nobody else searches there while it is held.
+    pub(super) fn search_holding(
+        mut self,
+        journal: Option<(&Path, Start)>,
+    ) -> Result<(Outcome, Option<Journal>), SearchError> {
         let metrics = self.metrics();
         let space = self.costs.space();
         let mut memory = Memory::new(space.decisions().len(), metrics.len());
@@ -223,12 +231,10 @@ impl Run<'_> {
         };
         let stop = self.go_on(searcher, &mut state);
         // whatever happened, what was handed over is written; a failure of the disk explains all others
-        if let Some(writer) = state.journal.take() {
-            writer.finish()?;
-        }
+        let held = state.journal.take().map(Writer::finish).transpose()?;
         let hypervolume = state.archive.hypervolume();
         let (front, scores) = state.archive.ranked(&self.problem.weights);
-        Ok(Outcome {
+        let outcome = Outcome {
             hypervolume,
             front,
             scores,
@@ -241,7 +247,8 @@ impl Run<'_> {
                 .evaluator
                 .as_ref()
                 .and_then(|e| e.command().map(str::to_owned)),
-        })
+        };
+        Ok((outcome, held))
     }
 
     fn go_on(

@@ -238,7 +238,8 @@ pub fn search(
 ) -> Result<(Outcome, Vec<PathBuf>), RunError> {
     let (space, problem, settings) = (run.costs.space(), run.problem, run.settings);
     let (header, watch) = (run.header(), run.watch);
-    let outcome = run.search(Some((&folder.journal(), start)))?;
+    // the lock is held until all files are written: two that write tables here would mix theirs
+    let (outcome, _held) = run.search_holding(Some((&folder.journal(), start)))?;
     watch.phase(Phase::Writing);
     let archs = folder.write(space, problem, &settings, &header, &outcome, write_table)?;
     Ok((outcome, archs))

@@ -236,7 +236,12 @@ impl Journal {
         Writer { rows, thread }
     }
 
-    fn write(mut self, rows: &Receiver<Vec<String>>) -> Result<u64, JournalError> {
+    /// Its lines, the header included.
+    pub fn lines(&self) -> u64 {
+        self.next
+    }
+
+    fn write(mut self, rows: &Receiver<Vec<String>>) -> Result<Self, JournalError> {
         let path = self.path.clone();
         let failed = |source| {
             let doing = "cannot write";
@@ -259,7 +264,7 @@ impl Journal {
         }
         let synced = syncing.finish();
         written.and(synced).map_err(failed)?;
-        Ok(self.next)
+        Ok(self)
     }
 }
 
@@ -319,7 +324,7 @@ impl Syncing {
 #[derive(Debug)]
 pub struct Writer {
     rows: SyncSender<Vec<String>>,
-    thread: JoinHandle<Result<u64, JournalError>>,
+    thread: JoinHandle<Result<Journal, JournalError>>,
 }
 
 impl Writer {
@@ -330,11 +335,11 @@ impl Writer {
         rows.is_empty() || self.rows.send(rows).is_ok()
     }
 
-    /// Waits until all is written and synced; gives the number of lines in the journal.
+    /// Waits until all is written and synced; gives the journal back, still locked.
     ///
     /// # Errors
     /// The first failure to write. All rows before it are safe.
-    pub fn finish(self) -> Result<u64, JournalError> {
+    pub fn finish(self) -> Result<Journal, JournalError> {
         drop(self.rows);
         match self.thread.join() {
             Ok(result) => result,
@@ -371,7 +376,7 @@ mod tests {
         let journal = Journal::open(path, Start::Resume, &header(), |_, _| Ok(())).unwrap();
         let writer = journal.writer();
         assert!(writer.add((from..to).map(body).collect()));
-        writer.finish().unwrap()
+        writer.finish().unwrap().lines()
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A run that ended anywhere goes on and is the unbroken one.
 
 use super::{Case, EndAfter, rows_written};
+use blocksmith::base::parts::Parts;
 use blocksmith::search::evaluate::{Answer, Asked, Costs, Evaluate};
 use blocksmith::search::folder::{self, Folder};
 use blocksmith::search::journal::Start;
@@ -295,6 +296,32 @@ fn killed_at_any_moment_it_resumes_to_the_unbroken_run() {
         trials.iter().filter(|b| **b == b'\n').count() as u64,
         CHILD_BUDGET + 1
     );
+}
+
+#[test]
+fn nobody_else_searches_in_a_folder_whose_tables_are_being_written() {
+    let path = tempfile::tempdir().unwrap();
+    let folder = Folder::create(path.path(), "csv").unwrap();
+    let refused = Mutex::new(Vec::new());
+    let case = case();
+    case.run(|run| {
+        let write = |table: &Parts<'_>, file: &Path| {
+            case.run(|other| {
+                let found = other.search(Some((&folder.journal(), Start::Resume)));
+                let told = found.map_or_else(|e| e.to_string(), |o| o.stop.name().to_owned());
+                refused.lock().unwrap().push(told);
+                Case::new("lite_osa.json", "random", 1).search()
+            });
+            folder::csv(table, file)
+        };
+        folder::search(&folder, Start::New, run, &write).unwrap().0
+    });
+    let refused = refused.into_inner().unwrap();
+    assert_eq!(refused.len(), 2, "trials and front");
+    let all = |text: &String| text.contains("another process is writing to it");
+    assert!(refused.iter().all(all), "{refused:?}");
+    // and it is free again then
+    case.search_in(path.path(), Start::Resume);
 }
 
 #[test]
