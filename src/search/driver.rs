@@ -449,9 +449,17 @@ impl Run<'_> {
             state.write(vec![record::write(&new.trial, space)])
         };
         // an earlier run may have asked already
+        let judge = state.judge.clone();
+        let own = self.costs.metrics().len();
+        // what was of no account there may be needed here: who lacks it is asked
+        let whole = |values: &&[f64]| {
+            let mut pairs = values.iter().zip(own..);
+            pairs.all(|(x, metric)| !x.is_nan() || !judge.needs(metric))
+        };
         let (mut places, mut asked) = (Vec::new(), Vec::new());
         for (place, (trial, assignment, fingerprint)) in questions.iter().enumerate() {
-            match self.known.and_then(|known| known.answer(*fingerprint)) {
+            let known = self.known.and_then(|known| known.answer(*fingerprint));
+            match known.filter(whole) {
                 Some(values) if take(place, Ok(values.to_vec())) => carried_over += 1,
                 Some(_) => return Ok(false),
                 None => {

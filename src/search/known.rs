@@ -51,8 +51,8 @@ struct Told {
 }
 
 impl Known {
-    /// All that the run in folder `old` knows, what it had carried over itself included. Answers that lack one of
-    /// `metrics` are none. Nothing there is changed; somebody may be searching there.
+    /// All that the run in folder `old` knows, what it had carried over itself included. Answers that have none of
+    /// `metrics` are left out. Nothing there is changed; somebody may be searching there.
     ///
     /// # Errors
     /// The journal there cannot be read, or is damaged.

@@ -77,7 +77,7 @@ impl Evaluate for Oracle {
     }
 }
 
-fn search(case: &Case, folder: &Path, oracle: &mut Oracle, known: Option<&Known>) -> Outcome {
+fn search(case: &Case, folder: &Path, oracle: &mut dyn Evaluate, known: Option<&Known>) -> Outcome {
     let folder = Folder::create(folder, "csv").unwrap();
     let costs = Costs::new(&case.program, &case.devices);
     let run = Run {
@@ -194,6 +194,54 @@ fn a_fork_asks_about_nothing_that_was_told_before() {
         .unwrap_err()
         .to_string();
     assert!(wrong.contains("not what was carried over"), "{wrong}");
+}
+
+/// Tells accuracies, and of every other network a robustness.
+struct Half(Oracle);
+
+impl Evaluate for Half {
+    fn metrics(&self) -> &[Metric] {
+        self.0.metrics()
+    }
+
+    fn evaluate(
+        &mut self,
+        asked: &[Asked<'_>],
+        stop: &AtomicBool,
+        answer: &mut dyn FnMut(usize, Answer) -> bool,
+    ) -> Result<(), String> {
+        let mut half = |place: usize, told: Answer| {
+            let all = told.unwrap();
+            let robust = match asked[place].fingerprint.0 % 2 {
+                0 => all[1],
+                _ => f64::NAN,
+            };
+            answer(place, Ok(vec![all[0], robust]))
+        };
+        self.0.evaluate(asked, stop, &mut half)
+    }
+}
+
+#[test]
+fn who_lacks_what_only_the_fork_needs_is_asked_again() {
+    let [old, new] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let first = small("random", 24).wanting(&["max accuracy", "min macs"], &[]);
+    let mut half = Half(Oracle::new(&["accuracy", "robustness"], false));
+    search(&first, old.path(), &mut half, None);
+    let second = small("random", 24).wanting(&["max accuracy", "max robustness"], &[]);
+    let metrics = ["accuracy", "robustness"].map(|m| Metric::Other(m.into()));
+    let known = Known::gather(old.path(), second.space(), &metrics).unwrap();
+    let mut oracle = Oracle::new(&["accuracy", "robustness"], false);
+    let outcome = search(&second, new.path(), &mut oracle, Some(&known));
+    let odd = |n: &Fingerprint| n.0 % 2 == 1;
+    let lacking = half.0.asked.iter().filter(|n| odd(n)).count();
+    assert!(lacking > 4 && lacking < 20);
+    assert!(oracle.asked.iter().all(odd));
+    assert_eq!(oracle.asked.len(), lacking);
+    assert_eq!(
+        (told(&outcome).len(), outcome.tally.missing.iter().sum()),
+        (24, 0)
+    );
 }
 
 #[test]
