@@ -22,7 +22,8 @@ pub use effects::Effects;
 pub use error::{DeviceError, DeviceErrorKind, PredictError};
 pub use law::Law;
 pub use model::{
-    ByClass, Cost, DeviceModel, Fast, KernelCost, Prediction, Sum, signature, split_batch,
+    ByClass, Cost, DeviceModel, Fast, KernelCost, MAX_BATCH, Prediction, Sum, signature,
+    split_batch,
 };
 pub use profile::{
     FORMAT, HeldOut, Interval, KindProfile, Known, Profile, Provenance, Quantity, Rates, Seen,

@@ -188,7 +188,7 @@ pub struct DeviceModel {
 const LAUNCH: usize = Rates::LAUNCH;
 
 /// The largest batch that has a name.
-const MAX_BATCH: u32 = 65536;
+pub const MAX_BATCH: u32 = 65536;
 
 /// The parts of `NAME:BATCH`; `None` where a name has no batch behind it, or one that nobody could mean.
 pub fn split_batch(text: &str) -> Option<(&str, u32)> {

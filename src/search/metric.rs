@@ -2,7 +2,7 @@
 
 use crate::base::diag::{Diagnostic, nearest};
 use crate::base::path::JsonPath;
-use crate::device::split_batch;
+use crate::device::{MAX_BATCH, split_batch};
 use std::fmt;
 
 /// One number of a network.
@@ -113,7 +113,7 @@ impl Metric {
             (Some(device), _) => device,
             (None, Some(device)) => device,
             (None, None) => {
-                let names = known.devices.join(", ");
+                let names = some_of(known.devices);
                 return Err(Box::new(
                     error(format!("\"{name}\" needs a device"))
                         .hint(format!("write \"{name}@DEVICE\"; known are {names}")),
@@ -131,10 +131,19 @@ impl Metric {
             }
             _ => {}
         }
+        // a known device with what is no batch behind it
+        if let Some((name, batch)) = device.rsplit_once(':')
+            && known.devices.contains(&name)
+        {
+            return Err(Box::new(
+                error(format!("\"{batch}\" is no batch of {name}"))
+                    .hint(format!("a batch is a whole number from 1 to {MAX_BATCH}")),
+            ));
+        }
         let mut problem = *error(format!("there is no device \"{device}\""));
         problem = match nearest(device, known.devices.iter().copied()) {
             Some(near) => problem.hint(format!("did you mean \"{name}@{near}\"?")),
-            None => problem.hint(format!("known are {}", known.devices.join(", "))),
+            None => problem.hint(format!("known are {}", some_of(known.devices))),
         };
         Err(Box::new(problem))
     }
@@ -185,6 +194,18 @@ impl fmt::Display for Metric {
             Some(device) => write!(f, "@{device}"),
             None => Ok(()),
         }
+    }
+}
+
+/// The first of many names, and where the others are listed.
+fn some_of(names: &[&str]) -> String {
+    const SHOWN: usize = 6;
+    match names.split_at_checked(SHOWN) {
+        Some((first, rest)) if rest.len() > 1 => {
+            let (first, more) = (first.join(", "), rest.len());
+            format!("{first} and {more} more, which `blocksmith devices` lists")
+        }
+        _ => names.join(", "),
     }
 }
 

@@ -153,9 +153,12 @@ pub fn remarks(process: &Process<'_>) -> Option<String> {
     })
 }
 
-/// An evaluator that failed leaves a run that may go on.
-pub fn failure(error: RunError, resume: &str) -> Failure {
+/// An evaluator that failed leaves a run that may go on; a space without a sample is told as `sample` tells it.
+pub fn failure(error: RunError, file: &str, resume: &str) -> Failure {
     match error {
+        RunError::Search(SearchError::Sample(error)) => {
+            Failure::Infeasible(error.diagnostic().render(Some(file)))
+        }
         RunError::Search(error @ SearchError::Evaluator(_)) => Failure::Other(anyhow!(
             "{error}\nall that was answered before is kept. When it is mended, go on with:\n  {resume} --resume"
         )),

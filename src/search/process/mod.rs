@@ -513,8 +513,9 @@ impl Evaluate for Process<'_> {
                 if open > 0 {
                     let limit = self.options.timeout;
                     let limit = limit.map_or_else(String::new, |l| format!(" (each has {l:?})"));
+                    let answers = if open == 1 { "answer" } else { "answers" };
                     (self.tell)(&format!(
-                        "waiting for {open} open answers{limit}; Ctrl-C again ends at once"
+                        "waiting for {open} open {answers}{limit}; Ctrl-C again ends at once"
                     ));
                 }
             }

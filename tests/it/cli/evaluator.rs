@@ -217,7 +217,7 @@ fn an_interrupt_drains_and_prints_the_command_that_goes_on() {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(5), "{stderr}");
-    assert!(stderr.contains("waiting for 1 open answers"), "{stderr}");
+    assert!(stderr.contains("waiting for 1 open answer;"), "{stderr}");
     let asked = place.numbers("asked").len();
     let kept = format!("after {asked} answers; these and all before are kept");
     assert!(stderr.contains(&kept), "{stderr}");
@@ -408,4 +408,43 @@ fn the_training_example_trains_what_it_is_asked_about() {
         .args(["check", arch, "--weights", &weights])
         .assert()
         .success();
+}
+
+/// Costs are known beforehand, so no network keeps within a microsecond and nothing is asked: that is "nothing feasible"
+/// with the reason, whatever the algorithm.
+#[test]
+fn limits_that_nothing_meets_are_named_before_anything_is_asked() {
+    let place = Place::new(EVALUATOR);
+    let command = place.command("");
+    for algorithm in [
+        "guided",
+        "nsga2",
+        "front",
+        "evolution",
+        "random",
+        "exhaustive",
+    ] {
+        let out = place.path(algorithm);
+        let rest = [
+            "--objective",
+            "max accuracy",
+            "--limit",
+            "latency_s@pi5-onnx<=1us",
+            "--evaluator",
+            &command,
+            "--algorithm",
+            algorithm,
+        ];
+        let base = ["search", "search_spaces/lite_osa.json", "--out", &out];
+        let none = json(4, &[&base[..], &rest].concat());
+        let message = none["error"]["message"].as_str().unwrap();
+        let reason =
+            "of 1,000 draws\n  latency_s@pi5-onnx<=0.000001 turns down 1,000, the nearest has ";
+        assert!(message.contains(reason), "{algorithm}: {message}");
+        // the nearest that the draws had is what some network of the space is predicted to take
+        let nearest = message.split("the nearest has ").nth(1).unwrap();
+        let ms: f64 = nearest.trim_end().trim_end_matches("ms").parse().unwrap();
+        assert!((0.1..100.0).contains(&ms), "{message}");
+    }
+    assert!(place.numbers("asked").is_empty());
 }

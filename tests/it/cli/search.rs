@@ -1,6 +1,6 @@
 //! `search`: ranking, resuming, what is infeasible, building the best.
 
-use super::{SLIM, json, root, run};
+use super::{SLIM, json, root, run, write};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -227,4 +227,88 @@ fn a_killed_search_goes_on_as_if_nothing_had_happened() {
         }
     }
     assert_eq!(compared, 2);
+}
+
+/// A list of sixty names, some of them twice, helps nobody; nor does "no device" where the batch is what is wrong.
+#[test]
+fn hints_on_devices_begin_with_those_of_the_command_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("run");
+    let base = ["search", SLIM, "--out", out.to_str().unwrap()];
+    let hint = |rest: &[&str]| {
+        let (code, _, stderr) = run(&[&base[..], rest].concat());
+        assert_eq!(code, 2, "{stderr}");
+        stderr
+    };
+    let two = ["--device", "rtx3090-torch", "--device", "pi5-onnx"];
+    let text = hint(&[&two[..], &["--objective", "min latency_s"]].concat());
+    assert!(
+        text.contains("known are rtx3090-torch, pi5-onnx, pi5-litert, "),
+        "{text}"
+    );
+    assert_eq!(text.matches("rtx3090-torch").count(), 1, "{text}");
+    assert!(text.contains(" more, which `blocksmith devices` lists"));
+    for batch in ["0", "65537", "many"] {
+        let text = hint(&["--objective", &format!("min latency_s@pi5-onnx:{batch}")]);
+        assert!(
+            text.contains(&format!("\"{batch}\" is no batch of pi5-onnx"))
+                && text.contains("from 1 to 65536"),
+            "{text}"
+        );
+    }
+}
+
+/// What ended a run is told as far as it is known: draws may miss a network, and a budget ends a visit of all in the middle.
+/// A device that nothing is asked of is told too.
+#[test]
+fn the_end_of_a_run_claims_no_more_than_is_known() {
+    let folder = tempfile::tempdir().unwrap();
+    let search = |name: &str, rest: &[&str]| {
+        let out = folder.path().join(name);
+        let space = "search_spaces/lite_osa.json";
+        let base = [
+            "search",
+            space,
+            "--out",
+            out.to_str().unwrap(),
+            "--objective",
+            "max macs",
+        ];
+        let (code, _, stderr) = run(&[&base[..], rest].concat());
+        assert_eq!(code, 0, "{stderr}");
+        stderr
+    };
+    let text = search("random", &["--algorithm", "random"]);
+    assert!(text.contains("; draws find no more\n"), "{text}");
+    for algorithm in ["nsga2", "front", "exhaustive"] {
+        let text = search(algorithm, &["--algorithm", algorithm]);
+        assert!(text.contains("; the space has no more\n"), "{text}");
+        assert!(!text.contains("note: "), "{text}");
+    }
+    let text = search("idle", &["--budget", "1", "--device", "pi5-onnx"]);
+    assert!(
+        text.starts_with("note: nothing is predicted for pi5-onnx: "),
+        "{text}"
+    );
+    assert!(text.contains("\n1 network in "), "{text}");
+}
+
+/// A space whose constraints nothing meets is told in the words and with the exit code of `sample`.
+#[test]
+fn a_space_without_a_network_is_told_as_sample_tells_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = r#"{"format": "blocksmith/1", "input": [3, 8, 8],
+        "vars": {"w": {"range": {"min": 1, "max": 9}}}, "constraints": ["w > 9"],
+        "net": [{"op": "conv", "out_channels": "=w", "kernel_size": 1}]}"#;
+    let space = write(folder.path(), "none.json", text);
+    let space = space.to_str().unwrap();
+    let out = |name: &str| folder.path().join(name).display().to_string();
+    let sample = run(&["sample", space, "-n", "1", "--out", &out("s")]);
+    assert_eq!(sample.0, 4);
+    for algorithm in ["guided", "random", "front"] {
+        let out = out(algorithm);
+        let rest = ["--objective", "min macs", "--algorithm", algorithm];
+        let search = run(&[&["search", space, "--out", &out, "--quiet"][..], &rest].concat());
+        assert_eq!(search, sample, "{algorithm}");
+    }
 }
