@@ -150,6 +150,7 @@ pub fn crowding(points: Points<'_>, members: &[usize]) -> Vec<f64> {
 /// In lexicographic order within each front.
 pub fn best(points: Points<'_>, count: usize) -> Vec<usize> {
     let mut left: Vec<usize> = (0..points.len()).collect();
+    let mut taken = vec![false; points.len()];
     let mut found = Vec::new();
     while found.len() < count {
         let flat: Vec<f64> = left.iter().flat_map(|&i| points.get(i)).copied().collect();
@@ -158,7 +159,8 @@ pub fn best(points: Points<'_>, count: usize) -> Vec<usize> {
         if here.is_empty() {
             break;
         }
-        left.retain(|i| !here.contains(i));
+        here.iter().for_each(|&i| taken[i] = true);
+        left.retain(|&i| !taken[i]);
         let room = count - found.len();
         if here.len() > room {
             thin(points, &mut here, room);

@@ -130,6 +130,14 @@ impl Known {
         self.rows.push(row);
     }
 
+    /// Those at some places.
+    pub fn some(&self, places: &[usize]) -> Self {
+        let rows = places.iter().filter_map(|p| self.rows.get(*p));
+        Self {
+            rows: rows.cloned().collect(),
+        }
+    }
+
     /// All of them.
     pub fn rows(&self) -> &[Row] {
         &self.rows

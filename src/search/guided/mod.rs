@@ -22,7 +22,7 @@ use super::objective::Bound;
 use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
 use crate::base::rng::{self, Rng};
 use crate::base::stats::quantile;
-use crate::search::front::{Points, front};
+use crate::search::front::{Points, best, front};
 use crate::space::{Assignment, SampleError};
 use dense::normal_cdf;
 use gain::{Gain, Told};
@@ -63,6 +63,9 @@ const LEAST: f64 = 0.15;
 
 /// Answers from which the process can learn.
 const FEWEST: usize = 4;
+
+/// The most answers that a process learns from: its time grows with their cube, and its memory with their square.
+const LEARNT: usize = 1000;
 
 /// A metric that the evaluator tells.
 struct Unknown {
@@ -161,6 +164,24 @@ impl Learnt {
         });
         each.product()
     }
+}
+
+/// The places of `most` answers that tell most, in order: one half the best, front by front, so that it is known what is
+/// good; the other half evenly from all others, so that it stays known what is not. `None` where there are no more.
+fn telling(told: &[Trial], most: usize) -> Option<Vec<usize>> {
+    if told.len() <= most {
+        return None;
+    }
+    let dim = told.first().map_or(1, |t| t.goals.len());
+    let flat: Vec<f64> = told.iter().flat_map(|t| t.goals.to_vec()).collect();
+    let mut places = best(Points::new(&flat, dim), most / 2);
+    let mut taken = vec![false; told.len()];
+    places.iter().for_each(|p| taken[*p] = true);
+    let others: Vec<usize> = (0..told.len()).filter(|p| !taken[*p]).collect();
+    let room = most - places.len();
+    places.extend((0..room).map(|k| others[k * others.len() / room]));
+    places.sort_unstable();
+    Some(places)
 }
 
 /// Predicted goals, scaled to their box.
@@ -347,13 +368,20 @@ impl Guided<'_> {
         if self.known.len() < FEWEST {
             return None;
         }
+        let places = telling(&self.told, LEARNT);
+        let few = places.as_ref().map(|places| self.known.some(places));
+        let known = few.as_ref().unwrap_or(&self.known);
         let mut learnt = Vec::new();
         for unknown in &mut self.unknown {
             let value = |t: &Trial| unknown.sign * t.metrics[unknown.metric];
             let values: Vec<f64> = self.told.iter().map(value).collect();
             let target = Target::new(&values)?;
-            let bent: Vec<f64> = values.iter().map(|x| target.of(*x)).collect();
-            let process = Process::fit(&self.known, &bent, unknown.kernel.as_ref())?;
+            let bent = |x: &f64| target.of(*x);
+            let bent: Vec<f64> = match &places {
+                Some(places) => places.iter().map(|p| bent(&values[*p])).collect(),
+                None => values.iter().map(bent).collect(),
+            };
+            let process = Process::fit(known, &bent, unknown.kernel.as_ref())?;
             unknown.kernel = Some(process.kernel().clone());
             learnt.push(Learnt {
                 target,
@@ -514,5 +542,48 @@ impl Guided<'_> {
                 chosen.push(removed.swap_remove(k).1);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::hash::Fingerprint;
+
+    fn trial(number: u64, goals: [f64; 2]) -> Trial {
+        Trial {
+            number,
+            assignment: Assignment::empty(),
+            fingerprint: Fingerprint(number.into()),
+            metrics: goals.into(),
+            goals: goals.into(),
+            feasible: true,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn of_many_answers_the_best_and_some_of_all_others_are_learnt_from() {
+        // every tenth is on one front, the others are the worse the later they came
+        let told: Vec<Trial> = (0..100u32)
+            .map(|n| {
+                let x = f64::from(n);
+                match n % 10 {
+                    0 => trial(n.into(), [x, -x]),
+                    _ => trial(n.into(), [200.0 + x, 200.0 + x]),
+                }
+            })
+            .collect();
+        assert_eq!(telling(&told, 100), None);
+        let places = telling(&told, 24).unwrap();
+        assert_eq!(places.len(), 24);
+        assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+        assert!((0..10).all(|k| places.contains(&(10 * k))), "{places:?}");
+        // the two fronts that come next, and twelve of the 88 others from first to last
+        assert!(places.contains(&1) && places.contains(&2));
+        let others = places.iter().filter(|p| *p % 10 != 0 && **p > 2);
+        let others: Vec<usize> = others.copied().collect();
+        assert!(others.len() == 12 && others[0] == 3 && others[11] > 90);
+        assert!(others.windows(2).all(|w| w[1] - w[0] < 10), "{others:?}");
     }
 }
