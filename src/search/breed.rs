@@ -18,7 +18,7 @@ const MAX_MISSES: u32 = 256;
 const MAX_DRAWS: u32 = 8192;
 
 /// The most assignments of a space that is visited in order in the end.
-const MAX_VISITED: f64 = 1e6;
+pub const MAX_VISITED: f64 = 1e6;
 
 /// Networks beyond the limits that are kept, the nearest ones: the way to where the limits hold.
 const NEAR: usize = 16;

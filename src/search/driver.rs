@@ -251,6 +251,12 @@ impl Run<'_> {
         Ok((outcome, held))
     }
 
+    /// True where an algorithm that asks for nothing more has asked for all.
+    fn visits_all(&self) -> bool {
+        let most = self.settings.algorithm.visits;
+        self.costs.members().is_some() || self.costs.space().size().count <= most
+    }
+
     fn go_on(
         &mut self,
         mut searcher: Box<dyn Searcher + '_>,
@@ -291,8 +297,11 @@ impl Run<'_> {
                 asked = searcher.ask(batch_size, &mut rng)?;
             }
             let given_up = idle >= MAX_IDLE_BATCHES && !self.settings.algorithm.ends;
-            if asked.is_empty() || given_up {
+            if asked.is_empty() && self.visits_all() {
                 return Ok(Stop::Exhausted);
+            }
+            if asked.is_empty() || given_up {
+                return Ok(Stop::Dry);
             }
             let room = budget - state.trials.len() as u64;
             let mut fresh = self.number(asked, room, state)?;

@@ -1,6 +1,6 @@
 //! Regularised evolution: the best of a few is changed in one decision, and the oldest dies.
 
-use super::breed::{Breeder, mutate};
+use super::breed::{self, Breeder, mutate};
 use super::judge::Judge;
 use super::population::{Member, ranks};
 use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
@@ -19,6 +19,7 @@ pub static DEF: SearcherDef = SearcherDef {
     name: "evolution",
     doc: "regularised evolution: changes one decision of the best of a few; the oldest of the population dies",
     ends: false,
+    visits: breed::MAX_VISITED,
     batch: 64,
     evaluated_batch: 8,
     budget: Some(1000),

@@ -9,6 +9,7 @@ pub static DEF: SearcherDef = SearcherDef {
     name: "exhaustive",
     doc: "visits every assignment of the space once, in order; networks that come again are left out; the space must not be larger than the budget",
     ends: true,
+    visits: f64::INFINITY,
     batch: 1024,
     evaluated_batch: 64,
     budget: None,

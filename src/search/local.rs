@@ -1,6 +1,6 @@
 //! Local search on the archive: changes to members of the front so far, never one that was there.
 
-use super::breed::{Breeder, mutate};
+use super::breed::{self, Breeder, mutate};
 use super::front::{Points, front};
 use super::judge::Judge;
 use super::population::Member;
@@ -19,6 +19,7 @@ pub static DEF: SearcherDef = SearcherDef {
     name: "front",
     doc: "local search: changes one decision of a network of the front so far, two where all of those are known",
     ends: false,
+    visits: breed::MAX_VISITED,
     batch: 64,
     evaluated_batch: 8,
     budget: Some(1000),

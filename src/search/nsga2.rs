@@ -1,6 +1,6 @@
 //! NSGA-II: a population that breeds by tournaments of rank and crowding, and of which with its children the best survive.
 
-use super::breed::{Breeder, cross, mutate};
+use super::breed::{self, Breeder, cross, mutate};
 use super::judge::Judge;
 use super::population::{Member, best, worth};
 use super::searcher::{MakeError, Searcher, SearcherDef, Setup, Trial};
@@ -18,6 +18,7 @@ pub static DEF: SearcherDef = SearcherDef {
     name: "nsga2",
     doc: "NSGA-II: breeds the non-dominated and least crowded of a population; for predicted objectives on large spaces",
     ends: false,
+    visits: breed::MAX_VISITED,
     batch: 128,
     evaluated_batch: 32,
     budget: Some(1000),

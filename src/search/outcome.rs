@@ -8,8 +8,10 @@ use super::trials::Trials;
 pub enum Stop {
     /// All trials of the budget are done.
     Budget,
-    /// The algorithm has nothing more to ask, or nothing but copies of networks it had.
+    /// All of the space was asked for.
     Exhausted,
+    /// Nothing new was found for long, or nothing but copies of networks that were there: the space may have more.
+    Dry,
     /// One more trial promised less than was wanted.
     Gain,
     /// Somebody wanted it to end.
@@ -21,7 +23,7 @@ impl Stop {
     pub fn name(self) -> &'static str {
         match self {
             Self::Budget => "budget",
-            Self::Exhausted => "exhausted",
+            Self::Exhausted | Self::Dry => "exhausted",
             Self::Gain => "gain",
             Self::Interrupted => "interrupted",
         }

@@ -14,6 +14,7 @@ pub static DEF: SearcherDef = SearcherDef {
     name: "random",
     doc: "draws networks as the space's weights and distributions say; never the same one twice",
     ends: false,
+    visits: 0.0,
     batch: 1024,
     evaluated_batch: 64,
     budget: Some(1000),

@@ -126,6 +126,8 @@ pub struct SearcherDef {
     pub doc: &'static str,
     /// True where it ends by itself, so that many copies in a row are no reason to stop asking.
     pub ends: bool,
+    /// Spaces of at most so many assignments are visited in order where nothing new is found otherwise; tables always are.
+    pub visits: f64,
     /// Asked for at a time, where nothing but predictions answers.
     pub batch: usize,
     /// Asked for at a time where an evaluator answers: each answer is to count for what comes next.

@@ -178,7 +178,7 @@ impl Case {
 fn random_draws_nothing_twice_and_ends_when_it_has_seen_all() {
     let case = Case::new("lite_osa.json", "random", 1000);
     let outcome = case.search();
-    assert_eq!(outcome.stop, Stop::Exhausted);
+    assert_eq!(outcome.stop, Stop::Dry);
     let trials = &outcome.trials;
     let graphs: HashSet<_> = (0..trials.len()).map(|t| trials.fingerprint(t)).collect();
     assert_eq!(graphs.len(), trials.len());

@@ -47,9 +47,8 @@ pub fn tally(outcome: &Outcome, algorithm: &SearcherDef, seconds: f64) -> String
         grouped(outcome.front.len() as u64),
     );
     text.push_str(match outcome.stop {
-        // what is seldom drawn may never have been
-        Stop::Exhausted if algorithm.name == "random" => "; draws find no more",
         Stop::Exhausted => "; the space has no more",
+        Stop::Dry => "; nothing new is found any more",
         // in order, so that all of some kind are there and none of another
         Stop::Budget if algorithm.ends => "; the budget has ended it, the space may have more",
         Stop::Gain => "; little is left to gain",

@@ -15,7 +15,7 @@ mod gp;
 mod pool;
 mod target;
 
-use super::breed::Breeder;
+use super::breed::{self, Breeder};
 use super::judge::Judge;
 use super::nsga2;
 use super::objective::Bound;
@@ -39,6 +39,7 @@ pub static DEF: SearcherDef = SearcherDef {
     name: "guided",
     doc: "predicts costs of very many networks, learns what the evaluator tells, and asks for those that promise most; without an evaluator it is nsga2",
     ends: false,
+    visits: breed::MAX_VISITED,
     batch: nsga2::DEF.batch,
     evaluated_batch: 8,
     budget: nsga2::DEF.budget,

@@ -279,7 +279,7 @@ fn the_end_of_a_run_claims_no_more_than_is_known() {
         stderr
     };
     let text = search("random", &["--algorithm", "random"]);
-    assert!(text.contains("; draws find no more\n"), "{text}");
+    assert!(text.contains("; nothing new is found any more\n"), "{text}");
     for algorithm in ["nsga2", "front", "exhaustive"] {
         let text = search(algorithm, &["--algorithm", algorithm]);
         assert!(text.contains("; the space has no more\n"), "{text}");
