@@ -101,8 +101,18 @@ impl Limit {
             return Err(Box::new(problem.hint("for example \"params<=5M\"")));
         };
         let metric = Metric::parse(name, known)?;
-        let value = quantity(value, metric.unit())
-            .map_err(|(message, hint)| Box::new(error(message).hint(hint)))?;
+        let value = quantity(value, metric.unit()).map_err(|(message, hint)| {
+            let mut problem = error(message).hint(hint);
+            // a misspelt name is taken for the evaluator's, whose metrics have no seconds
+            let ours = Known {
+                evaluator: false,
+                ..*known
+            };
+            if let Err(unknown) = Metric::parse(name, &ours) {
+                problem = unknown.hints.into_iter().fold(problem, Diagnostic::hint);
+            }
+            Box::new(problem)
+        })?;
         Ok(Self {
             metric,
             bound,
@@ -347,6 +357,13 @@ mod tests {
             device: Some("pi5-onnx"),
             ..KNOWN
         };
+        let misspelt = Limit::parse("latency<=5ms", &known)
+            .unwrap_err()
+            .render(None);
+        assert!(
+            misspelt.contains("did you mean \"latency_s@pi5-onnx\"?"),
+            "{misspelt}"
+        );
         let objective = Objective::parse("max accuracy", &known).unwrap();
         assert_eq!(objective.metric, Metric::Other("accuracy".into()));
         assert_eq!(objective.cost(0.9), -0.9);
