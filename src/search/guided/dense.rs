@@ -1,5 +1,7 @@
 //! The little dense algebra that a Gaussian process needs.
 
+use std::ops::Range;
+
 /// The lower triangle of a Cholesky factor, row by row without gaps, so that it grows by rows.
 #[derive(Clone, Debug, Default)]
 pub struct Cholesky {
@@ -42,7 +44,12 @@ impl Cholesky {
 
     /// `b` becomes the solution of `L x = b`.
     pub fn solve(&self, b: &mut [f64]) {
-        for i in 0..b.len().min(self.size) {
+        self.solve_part(b, 0..b.len());
+    }
+
+    /// As [`solve`](Self::solve), for some entries of the solution; those before them are there.
+    pub fn solve_part(&self, b: &mut [f64], part: Range<usize>) {
+        for i in part.start..part.end.min(b.len()).min(self.size) {
             let row = &self.rows[start(i)..start(i + 1)];
             let (known, rest) = b.split_at_mut(i);
             rest[0] = (rest[0] - dot(&row[..i], known)) / row[i];

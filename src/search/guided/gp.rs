@@ -161,6 +161,19 @@ pub struct Process {
     scale: f64,
 }
 
+/// What a process says of a network, worked out as far as is needed.
+#[derive(Clone, Debug)]
+pub struct Belief {
+    /// Of the metric, bent.
+    pub mean: f64,
+    /// Without noise.
+    pub variance: f64,
+    /// `L^-1 k`; entries from later conditioning may follow.
+    pub column: Vec<f64>,
+    own: f64,
+    solved: usize,
+}
+
 impl Process {
     /// The likeliest process for these values; `near` is the kernel of an earlier one.
     pub fn fit(known: &Known, values: &[f64], near: Option<&Kernel>) -> Option<Self> {
@@ -248,18 +261,32 @@ impl Process {
         self.scale * self.kernel.noise
     }
 
-    /// Mean and variance (without noise) at a network, and its column `L^-1 k` for [`covariance`](Self::covariance).
-    pub fn predict(&self, row: &Row) -> (f64, f64, Vec<f64>) {
+    /// What is known of a network, with the variance as if nothing were: no less than it is.
+    pub fn begin(&self, row: &Row) -> Belief {
         let scaled = self.kernel.scaled(row);
         let pairs = self.rows.iter().zip(&self.sizes);
-        let mut column: Vec<f64> = pairs
+        let column: Vec<f64> = pairs
             .map(|(old, size)| self.kernel.at(distance2(&scaled, old), row.size * size))
             .collect();
-        let mean = dot(&column, &self.weights);
-        self.factor.solve(&mut column);
         let own = self.kernel.at(0.0, row.size * row.size);
-        let variance = (own - dot(&column, &column)).max(1e-12);
-        (mean, self.scale * variance, column)
+        Belief {
+            mean: dot(&column, &self.weights),
+            variance: self.scale * own,
+            column,
+            own,
+            solved: 0,
+        }
+    }
+
+    /// Works the variance out as if only the first `rows` were known: it falls towards that of all. True once it is that.
+    pub fn go_on(&self, belief: &mut Belief, rows: usize) -> bool {
+        let to = rows.min(belief.column.len());
+        let part = belief.solved..to;
+        self.factor.solve_part(&mut belief.column, part);
+        let known = &belief.column[..to];
+        belief.variance = self.scale * (belief.own - dot(known, known)).max(1e-12);
+        belief.solved = to;
+        to == belief.column.len()
     }
 
     /// The covariance of two networks, given their columns; these may have further entries from later conditioning.
@@ -283,6 +310,17 @@ impl Process {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn predict(process: &Process, row: &Row) -> (f64, f64, Vec<f64>) {
+        let mut belief = process.begin(row);
+        let mut most = belief.variance;
+        for rows in [0, 2, 3, 6] {
+            assert_eq!(process.go_on(&mut belief, rows), rows == 6);
+            assert!(belief.variance <= most);
+            most = belief.variance;
+        }
+        (belief.mean, belief.variance, belief.column)
+    }
 
     /// Six networks, and one to be told of.
     fn known() -> (Known, Vec<f64>, Row) {
@@ -315,7 +353,7 @@ mod tests {
         let close = |a: f64, b: f64| assert!((a - b).abs() < 1e-9, "{a} {b}");
         close(process.unlikelihood(&mut [0.0; 6]), 3.015_299_861_478_703);
         close(process.scale(), 1.098_593_907_900_688);
-        let (mean, variance, column) = process.predict(&row);
+        let (mean, variance, column) = predict(&process, &row);
         close(mean, 0.361_032_976_809_860_7);
         close(variance, 0.386_732_117_942_456_6);
         // and after a seventh network, whose value does not matter
@@ -324,7 +362,7 @@ mod tests {
             choices: vec![1.0],
             size: 0.1,
         };
-        let (_, of_seventh, its_column) = process.predict(&seventh);
+        let (_, of_seventh, its_column) = predict(&process, &seventh);
         let covariance = process.covariance((&row, &column), (&seventh, &its_column));
         let more = process.condition(covariance, of_seventh);
         close(
@@ -384,7 +422,7 @@ mod tests {
         let kernel = Kernel::of(vec![0.0, 0.0, 0.0, -1.0, -6.0, -2.0]);
         let process = Process::at(&known, &values, kernel).unwrap();
         for (row, value) in known.rows().iter().zip(&values) {
-            let (mean, variance, _) = process.predict(row);
+            let (mean, variance, _) = predict(&process, row);
             assert!((mean - value).abs() < 0.3, "{mean} {value}");
             assert!(variance < 0.2);
         }
@@ -393,7 +431,7 @@ mod tests {
             choices: vec![0.0],
             size: 0.0,
         };
-        let (mean, variance, _) = process.predict(&far);
+        let (mean, variance, _) = predict(&process, &far);
         assert!(mean.abs() < 1e-6 && (variance - process.scale()).abs() < 1e-6);
     }
 }

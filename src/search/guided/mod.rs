@@ -26,7 +26,7 @@ use crate::search::front::{Points, best, front};
 use crate::space::{Assignment, SampleError};
 use dense::normal_cdf;
 use gain::{Gain, Told};
-use gp::{Kernel, Known, Process, Row};
+use gp::{Belief, Kernel, Known, Process, Row};
 use pool::Pool;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
@@ -61,6 +61,9 @@ const SHORT_LIST_OF_DRAWS: usize = 120;
 
 /// Of the first answers the part below which a metric is worth nothing, where no reference says so.
 const LEAST: f64 = 0.15;
+
+/// How many answers a prediction takes in before it is looked at again whether the candidate can gain anything.
+const STAGES: [usize; 5] = [0, 16, 64, 256, usize::MAX];
 
 /// Answers from which the process can learn.
 const FEWEST: usize = 4;
@@ -197,8 +200,8 @@ fn scaled(goals: &[f64], box_of: &[(f64, f64)]) -> Vec<f64> {
 struct Short {
     entry: usize,
     goals: Vec<f64>,
-    /// By metric: mean, variance, column.
-    beliefs: Vec<(f64, f64, Vec<f64>)>,
+    /// By metric.
+    beliefs: Vec<Belief>,
     gain: f64,
 }
 
@@ -448,19 +451,26 @@ impl Guided<'_> {
     fn promising(&mut self, learnt: &[Learnt], n: usize, chosen: &mut Vec<Assignment>) {
         let mut gain = self.gain(learnt);
         let goal_of: Vec<bool> = self.unknown.iter().map(|u| u.goal.is_some()).collect();
-        let worth = |gain: &Gain, goals: &[f64], beliefs: &[(f64, f64, Vec<f64>)]| {
-            let told = (learnt.iter().zip(beliefs))
-                .map(|(l, (mean, variance, _))| (*mean, (variance + l.process.noise()).sqrt()));
-            let told: Vec<(f64, f64)> = told.collect();
+        let told = |beliefs: &[Belief]| -> Vec<(f64, f64)> {
+            let pairs = learnt.iter().zip(beliefs);
+            let told = pairs.map(|(l, b)| (b.mean, (b.variance + l.process.noise()).sqrt()));
+            told.collect()
+        };
+        let of_goals = |told: &[(f64, f64)]| -> Vec<(f64, f64)> {
+            let pairs = told.iter().zip(&goal_of);
+            pairs.filter_map(|(x, goal)| goal.then_some(*x)).collect()
+        };
+        let is_beaten = |gain: &Gain, goals: &[f64], told: &[(f64, f64)]| {
+            gain.is_beaten(goals, &of_goals(told), 3.0)
+        };
+        let worth = |gain: &Gain, goals: &[f64], beliefs: &[Belief]| {
+            let told = told(beliefs);
             let chances = learnt.iter().zip(&told).map(|(l, (m, d))| l.holds(*m, *d));
             let chance: f64 = chances.product();
-            let of_goals: Vec<(f64, f64)> = (told.iter().zip(&goal_of))
-                .filter_map(|(belief, goal)| goal.then_some(*belief))
-                .collect();
-            if chance < 1e-6 || gain.is_beaten(goals, &of_goals, 3.0) {
+            if chance < 1e-6 || is_beaten(gain, goals, &told) {
                 return 0.0;
             }
-            chance * gain.expected(goals, &of_goals)
+            chance * gain.expected(goals, &of_goals(&told))
         };
         let (entries, box_of) = (&self.pool.entries, &self.box_of);
         let mut list: Vec<Short> = (0..self.pool.entries.len())
@@ -468,10 +478,20 @@ impl Guided<'_> {
             .with_min_len(64)
             .map(|entry| {
                 let candidate = &entries[entry];
-                let beliefs = learnt.iter().map(|l| l.process.predict(&candidate.row));
-                let beliefs: Vec<(f64, f64, Vec<f64>)> = beliefs.collect();
                 let goals = scaled(&candidate.goals, box_of);
-                let gain = worth(&gain, &goals, &beliefs);
+                let begun = learnt.iter().map(|l| l.process.begin(&candidate.row));
+                let mut beliefs: Vec<Belief> = begun.collect();
+                // beaten though it is less sure than it will be: most are, long before all is worked out
+                let beaten = STAGES.iter().any(|rows| {
+                    let pairs = learnt.iter().zip(&mut beliefs);
+                    let whole = pairs.map(|(l, b)| l.process.go_on(b, *rows));
+                    let whole = whole.fold(true, |all, one| all && one);
+                    !whole && is_beaten(&gain, &goals, &told(&beliefs))
+                });
+                let gain = match beaten {
+                    true => 0.0,
+                    false => worth(&gain, &goals, &beliefs),
+                };
                 Short {
                     entry,
                     goals,
@@ -508,9 +528,9 @@ impl Guided<'_> {
             }
             // it is taken to come out as expected
             let mut goals = best.goals.clone();
-            for ((unknown, l), (mean, ..)) in self.unknown.iter().zip(learnt).zip(&best.beliefs) {
+            for ((unknown, l), belief) in self.unknown.iter().zip(learnt).zip(&best.beliefs) {
                 if let Some(goal) = unknown.goal {
-                    goals[goal] = gain.scale(goal, l.target.back(*mean));
+                    goals[goal] = gain.scale(goal, l.target.back(belief.mean));
                 }
             }
             gain.add(&goals);
@@ -519,10 +539,11 @@ impl Guided<'_> {
                 let own_row = &entries[other.entry].row;
                 let beliefs = other.beliefs.iter_mut().zip(&best.beliefs).zip(learnt);
                 for ((own, chosen), l) in beliefs {
-                    let covariance = l.process.covariance((own_row, &own.2), (row, &chosen.2));
-                    let more = l.process.condition(covariance, chosen.1);
-                    own.1 = (own.1 - l.process.scale() * more * more).max(1e-12);
-                    own.2.push(more);
+                    let pair = ((own_row, &own.column[..]), (row, &chosen.column[..]));
+                    let covariance = l.process.covariance(pair.0, pair.1);
+                    let more = l.process.condition(covariance, chosen.variance);
+                    own.variance = (own.variance - l.process.scale() * more * more).max(1e-12);
+                    own.column.push(more);
                 }
                 if !other.beliefs.is_empty() {
                     other.gain = worth(&gain, &other.goals, &other.beliefs);
