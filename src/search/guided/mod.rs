@@ -482,12 +482,12 @@ impl Guided<'_> {
                 let begun = learnt.iter().map(|l| l.process.begin(&candidate.row));
                 let mut beliefs: Vec<Belief> = begun.collect();
                 // beaten though it is less sure than it will be: most are, long before all is worked out
-                let beaten = STAGES.iter().any(|rows| {
+                let mut go_on = |rows: usize| {
                     let pairs = learnt.iter().zip(&mut beliefs);
-                    let whole = pairs.map(|(l, b)| l.process.go_on(b, *rows));
-                    let whole = whole.fold(true, |all, one| all && one);
-                    !whole && is_beaten(&gain, &goals, &told(&beliefs))
-                });
+                    pairs.for_each(|(l, b)| l.process.go_on(b, rows));
+                    is_beaten(&gain, &goals, &told(&beliefs))
+                };
+                let beaten = STAGES.iter().any(|rows| go_on(*rows));
                 let gain = match beaten {
                     true => 0.0,
                     false => worth(&gain, &goals, &beliefs),
