@@ -64,6 +64,7 @@ impl Net {
                     act: act.map(|(_, act)| act),
                     size: x.size(),
                     kind: self.kind,
+                    leaves_map: step.leaves_map,
                 };
                 let x = x.shallow_clone();
                 if let Some(way) = faster(&self.graph, &site, step, &x, own, &mut values)? {

@@ -18,6 +18,11 @@ pub(super) struct Step {
     frees: Vec<ValueId>,
     /// Whether the first input may be overwritten: nobody else reads it and it is no view of another value.
     in_place: bool,
+    /// Whether it is a convolution with a window that lies on padding alone.
+    ///
+    /// libtorch 2.11 runs channels-last maps on oneDNN's `brgemm_convolution_fwd`, whose `perform_outwork` reads address 0
+    /// for some of them (18 to 3 channels in 3 groups on 12 x 1, kernel 1, stride 2, padding 2 x 3, with a bias).
+    pub(super) leaves_map: bool,
 }
 
 /// The steps of a graph.
@@ -71,6 +76,10 @@ impl Plan {
                 params: range,
                 frees,
                 in_place,
+                leaves_map: match (graph.node(id).op, inputs.first()) {
+                    (Op::Conv(conv), Some(x)) => leaves_map(&conv, graph.shape(*x).hw()),
+                    _ => false,
+                },
             });
         }
         Self { steps }
@@ -138,35 +147,18 @@ fn wide(pair: [u32; 2]) -> [i64; 2] {
     pair.map(i64::from)
 }
 
-/// Whether some window of the convolution lies on padding alone, on a map of `size` rows and columns.
-///
-/// libtorch 2.11 runs channels-last maps on oneDNN's `brgemm_convolution_fwd`, whose `perform_outwork` reads address 0 for
-/// some of them (18 to 3 channels in 3 groups on 12 x 1, kernel 1, stride 2, padding 2 x 3, with a bias).
-pub(super) fn leaves_the_map(conv: &Conv, size: [i64; 2]) -> bool {
-    (0..2).any(|i| {
-        let [kernel, stride, padding, dilation] =
-            [conv.kernel_size, conv.stride, conv.padding, conv.dilation]
-                .map(|pair| i64::from(pair[i]));
-        let last = size[i] + padding - dilation * (kernel - 1) - 1;
+/// Whether some window of the convolution lies on padding alone, on a map of these rows and columns.
+fn leaves_map(conv: &Conv, (rows, columns): (u32, u32)) -> bool {
+    let axis = |i: usize, size: u32| {
+        let pairs = [conv.kernel_size, conv.stride, conv.padding, conv.dilation];
+        let [kernel, stride, padding, dilation] = pairs.map(|pair| i64::from(pair[i]));
+        let size = i64::from(size);
+        let last = size + padding - dilation * (kernel - 1) - 1;
         let mut starts = (-padding..=last).step_by(stride.max(1) as usize);
-        let on_map = |at: i64| (0..size[i]).contains(&at);
+        let on_map = |at: i64| (0..size).contains(&at);
         starts.any(|start| !(0..kernel).any(|tap| on_map(start + tap * dilation)))
-    })
-}
-
-fn conv(k: &Conv, x: &Tensor, params: &[Tensor]) -> Result<Tensor, TorchError> {
-    let (weight, bias) = (&params[0], params.get(1));
-    let (stride, dilation, groups) = (wide(k.stride), wide(k.dilation), i64::from(k.groups));
-    let run =
-        |x: &Tensor, padding: [i64; 2]| x.f_conv2d(weight, bias, stride, padding, dilation, groups);
-    let [rows, columns] = wide(k.padding);
-    Ok(match x.size().as_slice() {
-        [_, _, h, w] if leaves_the_map(k, [*h, *w]) => {
-            let padded = x.f_constant_pad_nd([columns, columns, rows, rows])?;
-            run(&padded, [0, 0])?
-        }
-        _ => run(x, [rows, columns])?,
-    })
+    };
+    axis(0, rows) || axis(1, columns)
 }
 
 impl Step {
@@ -229,7 +221,25 @@ impl Step {
         let x = xs[0];
         Ok(match op {
             Op::Input { .. } => x.shallow_clone(),
-            Op::Conv(k) => conv(&k, x, params)?,
+            Op::Conv(k) => {
+                let [rows, columns] = wide(k.padding);
+                let padded = match self.leaves_map {
+                    true => Some(x.f_constant_pad_nd([columns, columns, rows, rows])?),
+                    false => None,
+                };
+                let (x, padding) = match &padded {
+                    Some(padded) => (padded, [0, 0]),
+                    None => (x, [rows, columns]),
+                };
+                x.f_conv2d(
+                    &params[0],
+                    params.get(1),
+                    wide(k.stride),
+                    padding,
+                    wide(k.dilation),
+                    i64::from(k.groups),
+                )?
+            }
             Op::BatchNorm(bn) => x.f_batch_norm(
                 Some(&params[0]),
                 Some(&params[1]),

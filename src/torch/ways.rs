@@ -2,7 +2,6 @@
 //! depends on shape, threads and processor.
 
 use super::error::TorchError;
-use super::plan::leaves_the_map;
 use super::script::{Kernel, Text};
 use crate::ir::Op;
 use crate::ir::ops::{Act, Conv, PoolKind};
@@ -38,6 +37,8 @@ pub(super) struct Site {
     /// Of its input.
     pub(super) size: Vec<i64>,
     pub(super) kind: Kind,
+    /// See [`Step`](super::plan::Step).
+    pub(super) leaves_map: bool,
 }
 
 impl Site {
@@ -76,9 +77,9 @@ impl Site {
 "
             ),
         };
-        let mut texts = match self.size.as_slice() {
-            [_, _, h, w] if leaves_the_map(&conv, [*h, *w]) => Vec::new(),
-            _ => vec![onednn],
+        let mut texts = match self.leaves_map {
+            true => Vec::new(),
+            false => vec![onednn],
         };
         if self.kind == Kind::Float {
             let (bounds, after) = xnnpack_act(self.act);
@@ -166,6 +167,7 @@ mod tests {
             act,
             size: x.size(),
             kind: x.kind(),
+            leaves_map: false,
         }
     }
 

@@ -163,7 +163,7 @@ pub struct Process {
 
 /// What a process says of a network, worked out as far as is needed.
 #[derive(Clone, Debug)]
-pub struct Belief {
+pub struct Prediction {
     /// Of the metric, bent.
     pub mean: f64,
     /// Without noise.
@@ -262,14 +262,14 @@ impl Process {
     }
 
     /// What is known of a network, with the variance as if nothing were: no less than it is.
-    pub fn begin(&self, row: &Row) -> Belief {
+    pub fn begin(&self, row: &Row) -> Prediction {
         let scaled = self.kernel.scaled(row);
         let pairs = self.rows.iter().zip(&self.sizes);
         let column: Vec<f64> = pairs
             .map(|(old, size)| self.kernel.at(distance2(&scaled, old), row.size * size))
             .collect();
         let own = self.kernel.at(0.0, row.size * row.size);
-        Belief {
+        Prediction {
             mean: dot(&column, &self.weights),
             variance: self.scale * own,
             column,
@@ -279,7 +279,7 @@ impl Process {
     }
 
     /// Works the variance out as if only the first `rows` were known: it falls towards that of all.
-    pub fn go_on(&self, belief: &mut Belief, rows: usize) {
+    pub fn go_on(&self, belief: &mut Prediction, rows: usize) {
         let to = rows.min(belief.column.len());
         let part = belief.solved..to;
         self.factor.solve_part(&mut belief.column, part);

@@ -26,7 +26,7 @@ use crate::search::front::{Points, best, front};
 use crate::space::{Assignment, SampleError};
 use dense::normal_cdf;
 use gain::{Gain, Told};
-use gp::{Belief, Kernel, Known, Process, Row};
+use gp::{Kernel, Known, Prediction, Process, Row};
 use pool::Pool;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
@@ -63,7 +63,7 @@ const SHORT_LIST_OF_DRAWS: usize = 120;
 const LEAST: f64 = 0.15;
 
 /// How many answers a prediction takes in before it is looked at again whether the candidate can gain anything.
-const STAGES: [usize; 5] = [0, 16, 64, 256, usize::MAX];
+const STAGES: [usize; 4] = [0, 16, 64, 256];
 
 /// Answers from which the process can learn.
 const FEWEST: usize = 4;
@@ -201,7 +201,7 @@ struct Short {
     entry: usize,
     goals: Vec<f64>,
     /// By metric.
-    beliefs: Vec<Belief>,
+    beliefs: Vec<Prediction>,
     gain: f64,
 }
 
@@ -451,7 +451,7 @@ impl Guided<'_> {
     fn promising(&mut self, learnt: &[Learnt], n: usize, chosen: &mut Vec<Assignment>) {
         let mut gain = self.gain(learnt);
         let goal_of: Vec<bool> = self.unknown.iter().map(|u| u.goal.is_some()).collect();
-        let told = |beliefs: &[Belief]| -> Vec<(f64, f64)> {
+        let told = |beliefs: &[Prediction]| -> Vec<(f64, f64)> {
             let pairs = learnt.iter().zip(beliefs);
             let told = pairs.map(|(l, b)| (b.mean, (b.variance + l.process.noise()).sqrt()));
             told.collect()
@@ -463,7 +463,7 @@ impl Guided<'_> {
         let is_beaten = |gain: &Gain, goals: &[f64], told: &[(f64, f64)]| {
             gain.is_beaten(goals, &of_goals(told), 3.0)
         };
-        let worth = |gain: &Gain, goals: &[f64], beliefs: &[Belief]| {
+        let worth = |gain: &Gain, goals: &[f64], beliefs: &[Prediction]| {
             let told = told(beliefs);
             let chances = learnt.iter().zip(&told).map(|(l, (m, d))| l.holds(*m, *d));
             let chance: f64 = chances.product();
@@ -480,17 +480,22 @@ impl Guided<'_> {
                 let candidate = &entries[entry];
                 let goals = scaled(&candidate.goals, box_of);
                 let begun = learnt.iter().map(|l| l.process.begin(&candidate.row));
-                let mut beliefs: Vec<Belief> = begun.collect();
+                let mut beliefs: Vec<Prediction> = begun.collect();
                 // beaten though it is less sure than it will be: most are, long before all is worked out
-                let mut go_on = |rows: usize| {
-                    let pairs = learnt.iter().zip(&mut beliefs);
+                let go_on = |beliefs: &mut [Prediction], rows: usize| {
+                    let pairs = learnt.iter().zip(beliefs);
                     pairs.for_each(|(l, b)| l.process.go_on(b, rows));
-                    is_beaten(&gain, &goals, &told(&beliefs))
                 };
-                let beaten = STAGES.iter().any(|rows| go_on(*rows));
+                let beaten = STAGES.iter().any(|rows| {
+                    go_on(&mut beliefs, *rows);
+                    is_beaten(&gain, &goals, &told(&beliefs))
+                });
                 let gain = match beaten {
                     true => 0.0,
-                    false => worth(&gain, &goals, &beliefs),
+                    false => {
+                        go_on(&mut beliefs, usize::MAX);
+                        worth(&gain, &goals, &beliefs)
+                    }
                 };
                 Short {
                     entry,
